@@ -1,0 +1,77 @@
+"""Predictors answer from features, without gradients through the model.
+
+A predictor is a class in a file of this folder, named after the file in CamelCase (`nearest_mean.py` holds
+`NearestMean`). Its constructor's signature is its configuration: every parameter has a default, which is what
+is used where nothing can be searched (one label a class).
+
+    class NearestMean(Predictor):
+        grid = {"normalize": (True, False)}
+        def __init__(self, normalize: bool = True): ...
+        def fit(self, train, classes, unlabeled=None): self.means_ = ...; return self
+        def scores(self, queries): return ...
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..engine.examples import Examples
+
+
+class Predictor:
+    """Scores for given candidates from features alone.
+
+    grid: parameter -> values worth trying; the search tries their product (the defaults first) and keeps the
+        configuration with the best cross-validated score.
+    Attributes that end in an underscore and hold tensors are the fitted state; they are what is saved.
+    """
+
+    grid: ClassVar[dict[str, tuple]] = {}
+
+    def fit(self, train: Examples, classes: Examples, unlabeled: Examples | None = None) -> Predictor:
+        """Learn from `train` (features (N, D), labels (N,)).
+
+        classes: one row a class, in label order: `names`, and `features` (C, D) where the model has a text
+            tower that shares the space of the features, else None.
+        """
+        raise NotImplementedError
+
+    def scores(self, queries: Examples) -> Tensor:
+        """(N, C) logits: their softmax is the predicted probability."""
+        raise NotImplementedError
+
+    @classmethod
+    def unfit(cls, train: Examples, classes: Examples) -> str | None:
+        """Why this predictor does not apply here, in words for the user; None where it does."""
+        return None
+
+    @classmethod
+    def configurations(cls) -> list[dict]:
+        return [dict(zip(cls.grid, values, strict=True)) for values in itertools.product(*cls.grid.values())]
+
+    @classmethod
+    def cross_validate(
+        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
+    ) -> Tensor:
+        """Out-of-fold scores (len(configurations), N, C); `folds` (N,) holds each row's fold.
+
+        Override where all configurations and folds can be solved as one batched computation.
+        """
+        scores = torch.empty(len(configurations), len(train), len(classes))
+        for fold in folds.unique():
+            seen, held = train.take(folds != fold), train.take(folds == fold)
+            for i, configuration in enumerate(configurations):
+                scores[i, folds == fold] = cls(**configuration).fit(seen, classes).scores(held)
+        return scores
+
+    def state(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if name.endswith("_") and torch.is_tensor(value)}
+
+    def restore(self, state: dict[str, Tensor]) -> Predictor:
+        for name, value in state.items():
+            setattr(self, name, value)
+        return self
