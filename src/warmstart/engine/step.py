@@ -1,0 +1,14 @@
+"""The clock of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """index: updates made so far (the first update has 0). total: updates planned. seed: the run's seed."""
+
+    index: int = 0
+    total: int = 1
+    seed: int = 0

@@ -1,0 +1,189 @@
+"""A tower: a view of one encoder that answers `encode`, and names its parts in one vocabulary."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .encoding import Encoding
+from .layouts import Part, layout_of
+
+CACHED_STATE = "state"
+CACHED_DEPTH = "state_depth"
+
+
+class Tower:
+    """One encoder of a model, whichever library it came from.
+
+    module: the encoder; it owns its weights, the tower owns nothing.
+    forward: (module, inputs) -> (tokens (B, T, D) or None, pooled (B, D) or None).
+    pool: how a row becomes one vector: `mean` over real tokens, `first` or `last` real token, or `own` (the
+        architecture's own pooled output).
+    project: applied to the pooled vector (a dual encoder's projection).
+    normalize: divide the pooled vector by its length (sentence encoders that were trained so).
+    prepare: (dataset) -> model inputs by row, see `inputs.py`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        modality: str,
+        forward: Callable,
+        prepare: Callable,
+        *,
+        pool: str = "own",
+        project: nn.Module | None = None,
+        normalize: bool = False,
+        skip_tokens: int = 0,
+    ):
+        self.module, self.modality, self.forward, self.prepare = module, modality, forward, prepare
+        self.pool, self.project, self.normalize, self.skip_tokens = pool, project, normalize, skip_tokens
+        self.layout = layout_of(module)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.module.get_submodule(self.layout.blocks) if self.layout.blocks else ()
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    def parts(self, *patterns: str) -> list[Part]:
+        """The parts whose names match any of these patterns (`block.*.attention.*`, `block.5.ffn.in`, `norm`).
+
+        Raises LookupError, naming what the layout knows, where a pattern matches nothing.
+        """
+        known = list(self._all_parts())
+        found = [part for part in known if any(fnmatch.fnmatchcase(part.name, p) for p in patterns)]
+        for pattern in patterns:
+            if not any(fnmatch.fnmatchcase(part.name, pattern) for part in known):
+                kinds = sorted({_without_index(part.name) for part in known})
+                raise LookupError(
+                    f"{type(self.module).__name__} has no part {pattern!r}; known here: {', '.join(kinds)}"
+                )
+        return found
+
+    def _all_parts(self) -> Iterator[Part]:
+        layout = self.layout
+        if layout.embed:
+            yield Part("embed", layout.embed, self.module.get_submodule(layout.embed))
+        for i in range(self.depth):
+            root = f"{layout.blocks}.{i}"
+            yield Part(f"block.{i}", root, self.module.get_submodule(root))
+            for name, place in layout.parts.items():
+                path = f"{root}.{place.path}"
+                try:
+                    module = self.module.get_submodule(path)
+                except AttributeError:
+                    continue
+                yield Part(f"block.{i}.{name}", path, module, place.slice, place.transposed)
+        if layout.norm:
+            yield Part("norm", layout.norm, self.module.get_submodule(layout.norm))
+
+    def linears(self) -> list[tuple[str, nn.Module]]:
+        """(path, module) of every linear or convolutional layer: what is known on any architecture."""
+        kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        return [(path, module) for path, module in self.module.named_modules() if isinstance(module, kinds)]
+
+    def encode(self, inputs: dict[str, Tensor], keep: Sequence[str] = ()) -> Encoding:
+        """inputs: what `prepare(...).batch(rows)` gives. keep: part names whose outputs are recorded.
+
+        Where inputs hold a cached state (B, ...) of the first `state_depth` blocks, those blocks are left out.
+        """
+        inputs = dict(inputs)
+        state, depth = inputs.pop(CACHED_STATE, None), int(inputs.pop(CACHED_DEPTH, 0))
+        states: dict[str, Tensor] = {}
+        with ExitStack() as stack:
+            for part in self.parts(*keep) if keep else ():
+                handle = part.module.register_forward_hook(_recorder(states, part.name))
+                stack.callback(handle.remove)
+            if state is not None:
+                stack.enter_context(self._resumed(state, depth))
+            tokens, pooled = self.forward(self.module, inputs)
+        mask = inputs.get("attention_mask")
+        return Encoding(self._pooled(tokens, pooled, mask), tokens, None if mask is None else mask.bool(), states)
+
+    def _pooled(self, tokens: Tensor | None, pooled: Tensor | None, mask: Tensor | None) -> Tensor:
+        if self.pool != "own" and tokens is not None:
+            pooled = pool_tokens(tokens[:, self.skip_tokens :], mask, self.pool)
+        if self.project is not None:
+            pooled = self.project(pooled)
+        if self.normalize:
+            pooled = nn.functional.normalize(pooled.float(), dim=-1)
+        return pooled
+
+    def state_before(self, inputs: dict[str, Tensor], depth: int) -> Tensor:
+        """What block `depth` reads: (B, T, D) or (B, C, H, W). The blocks from there on are not run."""
+
+        class Reached(Exception):
+            pass
+
+        def stop(module: nn.Module, args: tuple, kwargs: dict):
+            found.append(args[0] if args else kwargs["hidden_states"])
+            raise Reached
+
+        found: list[Tensor] = []
+        handle = self.blocks[depth].register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self.forward(self.module, inputs)
+        except Reached:
+            return found[0]
+        finally:
+            handle.remove()
+        raise RuntimeError(f"{type(self.module).__name__} does not run block {depth}")
+
+    @contextmanager
+    def _resumed(self, state: Tensor, depth: int) -> Iterator[None]:
+        """The architecture's own forward, entered at block `depth` with this state."""
+        owner_path, _, name = self.layout.blocks.rpartition(".")
+        owner = self.module.get_submodule(owner_path) if owner_path else self.module
+        blocks = getattr(owner, name)
+
+        def enter(module: nn.Module, args: tuple, kwargs: dict):
+            if args:
+                return (state, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": state}
+
+        handle = blocks[depth].register_forward_pre_hook(enter, with_kwargs=True)
+        embed = self.module.get_submodule(self.layout.embed) if self.layout.embed_is_state else None
+        if embed is not None:
+            embed.forward = lambda *args, **kwargs: state
+        owner._modules[name] = (
+            type(blocks)(*blocks[depth:]) if isinstance(blocks, nn.Sequential) else (nn.ModuleList(blocks[depth:]))
+        )
+        try:
+            yield
+        finally:
+            owner._modules[name] = blocks
+            handle.remove()
+            if embed is not None:
+                del embed.forward
+
+
+def pool_tokens(tokens: Tensor, mask: Tensor | None, how: str) -> Tensor:
+    """(B, T, D) -> (B, D): `mean` over real tokens, the `first`, or the `last` real one."""
+    if how == "first":
+        return tokens[:, 0]
+    if mask is None:
+        return tokens.mean(1) if how == "mean" else tokens[:, -1]
+    if how == "last":
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        last = (positions * mask.long()).argmax(1)
+        return tokens[torch.arange(len(tokens), device=tokens.device), last]
+    weights = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp_min(1e-9)
+
+
+def _recorder(states: dict[str, Tensor], name: str) -> Callable:
+    def record(module: nn.Module, args: tuple, output):
+        states[name] = output[0] if isinstance(output, tuple) else output
+
+    return record
+
+
+def _without_index(name: str) -> str:
+    return ".".join("*" if piece.isdigit() else piece for piece in name.split("."))

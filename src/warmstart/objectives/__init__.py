@@ -1,0 +1,34 @@
+"""Objectives are differentiable training signals.
+
+An objective is a class in a file of this folder, named after the file in CamelCase. Its constructor's
+signature is its configuration; it holds no weights: what it needs (a head, a decoder, a projection) it attaches
+to a member of the cast in `prepare`.
+
+    class CrossEntropy(Objective):
+        def __init__(self, label_smoothing: float = 0.0): ...
+        def prepare(self, cast, data): ...          # attach a head
+        def loss(self, cast, batch, step): return {"cross_entropy": ...}
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..engine.cast import Cast
+from ..engine.ingredient import Ingredient
+from ..engine.rows import Rows
+from ..engine.step import Step
+
+
+class Objective(Ingredient):
+    """A loss over the members of a run."""
+
+    def prepare(self, cast: Cast, data: Rows) -> None:
+        """Attach to the cast what the loss needs; called once, before the tuner is applied."""
+
+    def loss(self, cast: Cast, batch: dict, step: Step) -> dict[str, Tensor]:
+        """Terms of the loss: each (B,), one number a row, or () where rows cannot be told apart.
+
+        Unreduced: the learner applies the rows' weights, averages, and sums the terms.
+        """
+        raise NotImplementedError

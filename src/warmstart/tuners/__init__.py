@@ -1,0 +1,58 @@
+"""Tuners say what trains, and how weights are re-parametrized.
+
+A tuner is a class in a file of this folder, named after the file in CamelCase. Its constructor's signature is
+its configuration.
+
+    class Full(Tuner):
+        learning_rates = (1e-4, 3e-4)
+        def apply(self, model, data=None):
+            model.requires_grad_(True)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..engine.ingredient import Ingredient
+from ..engine.rows import Rows
+from ..engine.step import Step
+from ..models import Model
+
+
+class Tuner(Ingredient):
+    """What trains in a model.
+
+    learning_rates: what `warmstart compare` searches, the default first (AdamW, tiny-scale defaults; a paper's
+        own default stands in the tuner's docstring).
+    """
+
+    learning_rates: ClassVar[tuple[float, ...]] = (1e-3,)
+
+    def apply(self, model: Model, data: Rows | None = None) -> None:
+        """Freeze, unfreeze, re-parametrize. What is attached to the model (heads) always trains.
+
+        The change must be repeatable from the constructor's arguments alone, up to the tensors: a checkpoint
+        replays `apply(model)` without data and then loads tensors.
+        """
+        raise NotImplementedError
+
+    def after_update(self, model: Model, step: Step) -> None:
+        """Called after every change of weights (masks recomputed mid-run, slices redrawn)."""
+
+    def fold(self, model: Model) -> None:
+        """Write the change into plain weights of the original architecture, where that is possible exactly.
+
+        Does nothing where `apply` only chose what trains.
+        """
+
+    def prefix(self, model: Model) -> int:
+        """How many of the first blocks (with everything before them) stay exactly as they were.
+
+        The states behind them are computed once and trained from. 0: nothing can be reused.
+        """
+        return 0
+
+    @classmethod
+    def unfit(cls, model: Model) -> str | None:
+        """Why this tuner does not apply to this model, in words for the user; None where it does."""
+        return None
