@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from ..engine.examples import Examples
+from ..engine.ingredient import Ingredient
 
 
-class Predictor:
+class Predictor(Ingredient):
     """Scores for given candidates from features alone.
 
     grid: parameter -> values worth trying; the search tries their product (the defaults first) and keeps the
@@ -41,7 +42,7 @@ class Predictor:
         raise NotImplementedError
 
     def scores(self, queries: Examples) -> Tensor:
-        """(N, C) logits: their softmax is the predicted probability."""
+        """(N, C) logits: their softmax, after the temperature that the search fits, is the probability."""
         raise NotImplementedError
 
     @classmethod
@@ -50,7 +51,11 @@ class Predictor:
         return None
 
     @classmethod
-    def configurations(cls) -> list[dict]:
+    def configurations(cls, classes: Examples | None = None) -> list[dict]:
+        """What the search tries, the defaults first.
+
+        Override to leave out what makes no difference for these classes (those without text features).
+        """
         return [dict(zip(cls.grid, values, strict=True)) for values in itertools.product(*cls.grid.values())]
 
     @classmethod
@@ -69,7 +74,12 @@ class Predictor:
         return scores
 
     def state(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if name.endswith("_") and torch.is_tensor(value)}
+        """The fitted tensors, contiguous as safetensors wants them."""
+        return {
+            name: value.contiguous()
+            for name, value in vars(self).items()
+            if name.endswith("_") and torch.is_tensor(value)
+        }
 
     def restore(self, state: dict[str, Tensor]) -> Predictor:
         for name, value in state.items():

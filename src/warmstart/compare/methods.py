@@ -1,0 +1,52 @@
+"""What can be compared: predictors, tuners, recipes, and the floors that stand in every board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .. import ingredients
+from ..data.dataset import DataError
+from . import floors
+
+CLOSED_FORM = ("nearest_mean", "knn", "ridge", "logistic", "gda", "feature_cache", "zero_shot")
+TUNED = ("linear_head", "freeze", "norm_affine", "scale_shift", "lora", "full")
+QUICK = (*CLOSED_FORM, "linear_head", "freeze", "lora", "full")
+
+
+@dataclass(frozen=True)
+class Method:
+    """name: as the board shows it. kind: `floor`, `predictor`, `tuner` or `recipe`."""
+
+    name: str
+    kind: str
+
+    @property
+    def is_floor(self) -> bool:
+        return self.kind == "floor"
+
+
+def resolve(names: Sequence[str] | None) -> list[Method]:
+    """The methods asked for, after the floors. `all` stands for every predictor and tuner there is.
+
+    Raises DataError, with the nearest name, for a name that is no predictor, tuner or recipe.
+    """
+    asked: list[str] = []
+    for name in QUICK if names is None else names:
+        asked += [*ingredients.names("predictors"), *ingredients.names("tuners")] if name == "all" else [name]
+    found = [Method(name, "floor") for name in floors.NAMES]
+    found += [_method(name) for name in dict.fromkeys(asked) if name not in floors.NAMES]
+    return found
+
+
+def _method(name: str) -> Method:
+    kind = ingredients.kind_of(name, ("predictors", "tuners"))
+    if kind is not None:
+        return Method(name, ingredients.singular(kind))
+    from ..recipe import recipe_names
+
+    recipes = recipe_names()
+    if name in recipes:
+        return Method(name, "recipe")
+    known = [*ingredients.names("predictors"), *ingredients.names("tuners"), *recipes]
+    raise DataError(f"no method {name!r}{ingredients._nearest(name, known)}; see `warmstart list`")

@@ -1,0 +1,1 @@
+"""Closed-form and batched solvers of linear heads over fixed features."""

@@ -1,0 +1,43 @@
+"""Means of classes, and the covariance of rows around them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def class_means(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Means (C, D) and row counts (C,) in the precision of the features; a class without rows has mean zero."""
+    counts = torch.bincount(labels, minlength=classes).to(features)
+    sums = features.new_zeros(classes, features.shape[1]).index_add_(0, labels, features)
+    return sums / counts.clamp_min(1)[:, None], counts
+
+
+class WithinClassCovariance:
+    """S = sum_i (x_i - m_yi)(x_i - m_yi)' / (N - 1), from one product with the rows.
+
+    features: (N, D) float64. Kept as S (D, D), or where there are fewer rows than features as the rows
+    around their means and their Gram matrix (N, N).
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, means: Tensor, counts: Tensor):
+        self.count, self.size = features.shape
+        freedom = max(self.count - 1, 1)
+        if self.count < self.size:
+            self.rows = (features - means[labels]) / freedom**0.5
+            self.matrix = self.rows @ self.rows.T
+        else:
+            self.rows = None
+            self.matrix = (features.T @ features - means.T @ (means * counts[:, None])) / freedom
+        self.trace = float(self.matrix.trace())
+
+    def solve(self, right: Tensor, shrinkage: float) -> Tensor:
+        """((1 - shrinkage) S + shrinkage tr(S) / D I)^-1 right, for right (D, C), by Cholesky."""
+        ridge = shrinkage * self.trace / self.size
+        shrunk = (1 - shrinkage) * self.matrix
+        shrunk.diagonal().add_(ridge)
+        factor = torch.linalg.cholesky(shrunk)
+        if self.rows is None:
+            return torch.cholesky_solve(right, factor)
+        within = self.rows.T @ torch.cholesky_solve(self.rows @ right, factor)
+        return (right - (1 - shrinkage) * within) / ridge
