@@ -51,9 +51,11 @@ def test_clearly_best_is_recommended_however_slow(labels):
     assert recommend(labels, predictions, np.array([0.1, 1.0, 60.0])).method == 2
 
 
-def test_equal_cost_is_decided_by_trainable_parameters(labels):
-    predictions = predictions_of(np.random.default_rng(3), labels, [0.8, 0.8])
-    assert recommend(labels, predictions, np.ones(2), np.array([500, 20])).method == 1
+def test_equal_cost_is_decided_by_the_mean_and_then_by_trainable_parameters(labels):
+    predictions = predictions_of(np.random.default_rng(3), labels, [0.78, 0.8])
+    assert recommend(labels, predictions, np.array([0.01, 0.9])).method == 1
+    twice = np.stack([predictions[0], predictions[0]])
+    assert recommend(labels, twice, np.ones(2), np.array([500, 20])).method == 1
 
 
 def test_last_resort_wins_only_where_no_other_is_left(labels):

@@ -8,8 +8,10 @@ TRAIN = Examples(torch.eye(2), torch.arange(2))
 
 
 def test_scores_are_scaled_cosines():
-    scores = ZeroShot(scale=10.0).fit(TRAIN, Examples(TEXTS, names=("cat", "dog"))).scores(
-        Examples(torch.tensor([[3.0, 4.0]]))
+    scores = (
+        ZeroShot(scale=10.0)
+        .fit(TRAIN, Examples(TEXTS, names=("cat", "dog")))
+        .scores(Examples(torch.tensor([[3.0, 4.0]])))
     )
     torch.testing.assert_close(scores, torch.tensor([[6.0, 8.0]]))
 

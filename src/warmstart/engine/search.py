@@ -96,9 +96,7 @@ def search(
     generator = torch.Generator().manual_seed(seed)
     if len(train) > rows:
         train = train.take(stratified_sample(train.labels, rows, count, generator))
-    scores = predictor.cross_validate(
-        configurations, train, classes, stratified_folds(train.labels, count, generator)
-    )
+    scores = predictor.cross_validate(configurations, train, classes, stratified_folds(train.labels, count, generator))
     trials = tuple(_judge(item, s, train.labels) for item, s in zip(configurations, scores, strict=True))
     best = min(trials, key=lambda trial: (-trial.accuracy, trial.nll))
     return Choice(best.configuration, best.temperature, trials)

@@ -27,6 +27,7 @@ class Layout:
 
     embed_is_state: the module at `embed` returns exactly what the first block reads, so cached states can
         stand in for it.
+    resumable: the architecture's forward may be entered at any block with that block's state alone.
     """
 
     blocks: str
@@ -34,6 +35,7 @@ class Layout:
     norm: str = ""
     parts: dict[str, Place] = field(default_factory=dict)
     embed_is_state: bool = False
+    resumable: bool = True
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ LAYOUTS: dict[str, Layout] = {
 def layout_of(module: nn.Module) -> Layout:
     """The known layout of this architecture, else one that only knows its blocks."""
     known = LAYOUTS.get(type(module).__name__)
-    return known if known is not None else Layout(blocks=_longest_list(module))
+    return known if known is not None else Layout(blocks=_longest_list(module), resumable=False)
 
 
 def _longest_list(module: nn.Module) -> str:

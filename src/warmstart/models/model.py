@@ -76,6 +76,14 @@ class Model(nn.Module):
         self.changes.append({"attach": name, "part": part, "arguments": arguments})
         return self.attached[name]
 
+    def blocks_below(self, top: int) -> int:
+        """How many blocks of every tower lie below its last `top`; 0 where a forward cannot be entered there."""
+        return min(max(t.depth - top, 0) if t.layout.resumable else 0 for t in self.towers.values())
+
+    def forget(self, change: dict) -> None:
+        """Drop a change that the weights no longer show, such as a tuner's after it was folded."""
+        self.changes = [known for known in self.changes if known != change]
+
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
 

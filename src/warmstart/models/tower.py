@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from .encoding import Encoding
 from .layouts import Part, layout_of
+from .wrapped import innermost, is_wrapper
 
 CACHED_STATE = "state"
 CACHED_DEPTH = "state_depth"
+
+_OWN_POOLING = "pooler"
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORM = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._BatchNorm)
 
 
 class Tower:
@@ -85,9 +90,35 @@ class Tower:
             yield Part("norm", layout.norm, self.module.get_submodule(layout.norm))
 
     def linears(self) -> list[tuple[str, nn.Module]]:
-        """(path, module) of every linear or convolutional layer: what is known on any architecture."""
-        kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        return [(path, module) for path, module in self.module.named_modules() if isinstance(module, kinds)]
+        """(path, module) of every linear or convolutional layer: what is known on any architecture.
+
+        Where a layer is wrapped, the outermost wrapper.
+        """
+        return [(path, module) for path, module in self._layers() if _is_linear(innermost(path, module)[1])]
+
+    def norms(self) -> list[tuple[str, nn.Module]]:
+        """(path, module) of every norm layer that has weights; where it is wrapped, the outermost wrapper."""
+        return [(path, module) for path, module in self._layers() if _is_norm(innermost(path, module)[1])]
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(path, parameter) of the encoder, in the order of its modules, but for a pooling of its own that is not
+        read."""
+        for name, parameter in self.module.named_parameters():
+            if not self._is_unread(name):
+                yield name, parameter
+
+    def _layers(self) -> Iterator[tuple[str, nn.Module]]:
+        closed: tuple[str, ...] = ()
+        for path, module in self.module.named_modules():
+            if path.startswith(closed) and closed or self._is_unread(path):
+                continue
+            # Multi-head attention of torch computes with its children's weights and never calls them.
+            if is_wrapper(module) or isinstance(module, nn.MultiheadAttention):
+                closed += (f"{path}.",)
+            yield path, module
+
+    def _is_unread(self, path: str) -> bool:
+        return self.pool != "own" and path.partition(".")[0] == _OWN_POOLING
 
     def encode(self, inputs: dict[str, Tensor], keep: Sequence[str] = ()) -> Encoding:
         """inputs: what `prepare(...).batch(rows)` gives. keep: part names whose outputs are recorded.
@@ -117,17 +148,27 @@ class Tower:
         return pooled
 
     def state_before(self, inputs: dict[str, Tensor], depth: int) -> Tensor:
-        """What block `depth` reads: (B, T, D) or (B, C, H, W). The blocks from there on are not run."""
+        """What block `depth` reads: (B, T, D) or (B, C, H, W). The blocks from there on are not run.
+
+        At depth `self.depth`: what the last block returns.
+        """
 
         class Reached(Exception):
             pass
 
-        def stop(module: nn.Module, args: tuple, kwargs: dict):
+        def stop_before(module: nn.Module, args: tuple, kwargs: dict):
             found.append(args[0] if args else kwargs["hidden_states"])
             raise Reached
 
+        def stop_after(module: nn.Module, args: tuple, output):
+            found.append(output[0] if isinstance(output, tuple) else output)
+            raise Reached
+
         found: list[Tensor] = []
-        handle = self.blocks[depth].register_forward_pre_hook(stop, with_kwargs=True)
+        if depth < self.depth:
+            handle = self.blocks[depth].register_forward_pre_hook(stop_before, with_kwargs=True)
+        else:
+            handle = self.blocks[-1].register_forward_hook(stop_after)
         try:
             self.forward(self.module, inputs)
         except Reached:
@@ -142,26 +183,52 @@ class Tower:
         owner_path, _, name = self.layout.blocks.rpartition(".")
         owner = self.module.get_submodule(owner_path) if owner_path else self.module
         blocks = getattr(owner, name)
-
-        def enter(module: nn.Module, args: tuple, kwargs: dict):
-            if args:
-                return (state, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": state}
-
-        handle = blocks[depth].register_forward_pre_hook(enter, with_kwargs=True)
-        embed = self.module.get_submodule(self.layout.embed) if self.layout.embed_is_state else None
-        if embed is not None:
-            embed.forward = lambda *args, **kwargs: state
-        owner._modules[name] = (
-            type(blocks)(*blocks[depth:]) if isinstance(blocks, nn.Sequential) else (nn.ModuleList(blocks[depth:]))
-        )
-        try:
+        with ExitStack() as stack:
+            if depth < len(blocks):
+                kept = blocks[depth:]
+                handle = kept[0].register_forward_pre_hook(_enter_with(state), with_kwargs=True)
+                stack.callback(handle.remove)
+            else:
+                kept = blocks[-1:]
+                stack.enter_context(_answering(kept[0], state))
+            if self.layout.embed_is_state:
+                stack.enter_context(_answering(self.module.get_submodule(self.layout.embed), state))
+            stack.callback(owner._modules.__setitem__, name, blocks)
+            owner._modules[name] = type(blocks)(*kept) if isinstance(blocks, nn.Sequential) else nn.ModuleList(kept)
             yield
-        finally:
-            owner._modules[name] = blocks
-            handle.remove()
-            if embed is not None:
-                del embed.forward
+
+
+def _enter_with(state: Tensor) -> Callable:
+    def enter(module: nn.Module, args: tuple, kwargs: dict):
+        if args:
+            return (state, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": state}
+
+    return enter
+
+
+@contextmanager
+def _answering(module: nn.Module, state: Tensor) -> Iterator[None]:
+    """The module answers with this state, and computes nothing."""
+    module.forward = lambda *args, **kwargs: state
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _is_linear(module: nn.Module) -> bool:
+    # transformers' Conv1D is a linear layer whose weight is stored transposed.
+    return isinstance(module, _LINEAR) or type(module).__name__ == "Conv1D"
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """A norm of torch, or one that an architecture defines and names so, as RMS norms usually are."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, nn.Parameter):
+        return False
+    own = "Norm" in type(module).__name__ and weight.ndim == 1 and not module._modules
+    return own or isinstance(module, _NORM)
 
 
 def pool_tokens(tokens: Tensor, mask: Tensor | None, how: str) -> Tensor:

@@ -59,9 +59,7 @@ class Predictor(Ingredient):
         return [dict(zip(cls.grid, values, strict=True)) for values in itertools.product(*cls.grid.values())]
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         """Out-of-fold scores (len(configurations), N, C); `folds` (N,) holds each row's fold.
 
         Override where all configurations and folds can be solved as one batched computation.

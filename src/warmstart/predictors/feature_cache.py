@@ -48,9 +48,7 @@ class FeatureCache(Predictor):
         return self._combine(self._votes(features, [self.beta])[0], features)
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         """One product with the keys of each fold serves all configurations."""
         scores = torch.empty(len(configurations), len(train), len(classes))
         predictors = [cls(**configuration) for configuration in configurations]

@@ -61,9 +61,7 @@ class Gda(Predictor):
         return unit(queries.features) @ self.weights_.T + self.biases_
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         """The statistics of each fold serve all configurations."""
         scores = torch.empty(len(configurations), len(train), len(classes))
         for fold in folds.unique():

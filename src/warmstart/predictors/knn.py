@@ -36,9 +36,7 @@ class Knn(Predictor):
         return self._scores(*self._neighbours(queries.features, self.k))
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         """One search for the neighbours of each fold serves all configurations."""
         scores = torch.empty(len(configurations), len(train), len(classes))
         predictors = [cls(**configuration) for configuration in configurations]

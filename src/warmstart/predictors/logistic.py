@@ -42,9 +42,7 @@ class Logistic(Predictor):
         return rows(queries.features, self.scaling) @ self.weights_.T + self.biases_
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         scores = torch.empty(len(configurations), len(train), len(classes))
         names = folds.unique()
         seen = (folds != names[:, None]) * _row_weights(train)

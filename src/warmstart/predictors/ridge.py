@@ -43,9 +43,7 @@ class Ridge(Predictor):
         return rows(queries.features, self.scaling) @ self.weights_.T + self.biases_
 
     @classmethod
-    def cross_validate(
-        cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor
-    ) -> Tensor:
+    def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:
         """One eigendecomposition serves all strengths and folds."""
         scores = torch.empty(len(configurations), len(train), len(classes))
         targets = F.one_hot(train.labels, len(classes)).double()

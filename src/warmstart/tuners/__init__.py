@@ -24,9 +24,15 @@ class Tuner(Ingredient):
 
     learning_rates: what `warmstart compare` searches, the default first (AdamW, tiny-scale defaults; a paper's
         own default stands in the tuner's docstring).
+    head_only: nothing of the encoder trains on any model, so that a head on its features is all there is to it.
+
+    What a tuner works on are the model's towers: where a dual encoder's towers are narrowed to one, only that
+    one changes. What it adds to the encoder lives in `models.wrapped.Wrapped` modules (or peft's, which are
+    alike), which is how a saved model tells it from the architecture.
     """
 
     learning_rates: ClassVar[tuple[float, ...]] = (1e-3,)
+    head_only: ClassVar[bool] = False
 
     def apply(self, model: Model, data: Rows | None = None) -> None:
         """Freeze, unfreeze, re-parametrize. What is attached to the model (heads) always trains.
@@ -42,7 +48,7 @@ class Tuner(Ingredient):
     def fold(self, model: Model) -> None:
         """Write the change into plain weights of the original architecture, where that is possible exactly.
 
-        Does nothing where `apply` only chose what trains.
+        Does nothing where `apply` only chose what trains. A folded change is no longer among `model.changes`.
         """
 
     def prefix(self, model: Model) -> int:

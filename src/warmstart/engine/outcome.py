@@ -1,0 +1,46 @@
+"""What a finished training left: its weights and its trace, so that a run need not train again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+
+from ..models import Model
+from .atomic import write_atomic
+from .loop import Trace
+
+FILE = "finished.safetensors"
+
+
+def save_outcome(folder: Path, model: Model, trace: Trace) -> None:
+    """Trainable weights and buffers; all else is as the same structural changes make it again."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(model).items()}
+    write_atomic(folder / FILE, save(tensors, {"trace": json.dumps(dataclasses.asdict(trace))}))
+
+
+@torch.no_grad()
+def load_outcome(folder: Path, model: Model) -> Trace | None:
+    """Give the model the weights of a finished training, and return its trace; None where there is none.
+
+    The model must already have the structural changes of that training.
+    """
+    from safetensors import safe_open
+
+    path = folder / FILE
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        for name, tensor in _tensors(model).items():
+            tensor.copy_(file.get_tensor(name))
+        saved = json.loads(file.metadata()["trace"])
+    model.eval()
+    return Trace(**saved | {"validations": [tuple(pair) for pair in saved["validations"]]})
+
+
+def _tensors(model: Model) -> dict[str, torch.Tensor]:
+    return dict(model.trainable()) | dict(model.named_buffers())

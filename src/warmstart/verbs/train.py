@@ -1,0 +1,151 @@
+"""Train the model: pretraining, continued pretraining, tuning, distillation and alignment are all this."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ..data.dataset import Dataset
+from ..data.draws import draw
+from ..data.splits import stratified
+from ..engine import loop
+from ..engine.cast import Cast
+from ..engine.learner import Learner, Settings
+from ..engine.outcome import load_outcome, save_outcome
+from ..engine.precision import autocast
+from ..engine.readout import labelled
+from ..engine.rows import Rows
+from ..engine.step import Step
+from ..objectives import Objective
+from ..schedules import Schedule
+from ..tuners import Tuner
+from .state import Progress, State
+
+HELD_OUT = 0.1
+
+
+def train(
+    state: State,
+    objective: Objective | list[Objective],
+    weights: dict[str, float] | None = None,
+    tuner: Tuner = "full",
+    data: str = "train",
+    shots: int | None = None,
+    steps: int = 100,
+    batch_size: int = 32,
+    accumulate: int = 1,
+    learning_rate: float | None = None,
+    head_factor: float = 1.0,
+    schedule: Schedule | None = None,
+    weight_decay: float = 0.01,
+    clip: float | None = 1.0,
+    precision: str | None = None,
+    validate_every: int = 0,
+    patience: int = 3,
+    checkpoint_every: int = 100,
+) -> dict:
+    """Train the model for a number of updates.
+
+    objective: one, or several whose terms are summed. weights: factor by objective's name, 1 where not named.
+    data: `train`, `labeled` (its rows with a label), `unlabeled` (those given as such, else the training rows
+        without their labels), or `@step`. shots: labelled rows of each class, drawn by the run's seed.
+    batch_size: rows an update, over all processes; no more than there are. learning_rate: None for the
+        tuner's own default. schedule: multiplies the learning rate.
+    validate_every: updates between validations on the validation split, else on a tenth of the rows held out;
+        training stops after `patience` of them without a lower loss, and the best weights are kept. 0: none.
+    accumulate, head_factor, weight_decay, clip, precision: see `engine.learner.Settings`.
+    checkpoint_every: updates between checkpoints, where the run has a folder.
+    """
+    rows, held = _rows(state, data, shots), None
+    if validate_every:
+        rows, held = _set_apart(rows, state.data.val if data in ("train", "labeled") else None, state.seed)
+    settings = Settings(
+        steps=steps,
+        batch_size=min(batch_size, len(rows)),
+        accumulate=accumulate,
+        learning_rate=tuner.learning_rates[0] if learning_rate is None else learning_rate,
+        head_factor=head_factor,
+        weight_decay=weight_decay,
+        clip=clip,
+        precision=precision,
+        validate_every=validate_every,
+        patience=patience,
+        seed=state.step_seed,
+    )
+    cast = Cast(state.model, **state.members)
+    learner = Learner(cast, _weighted(objective, weights), tuner, Rows(state.model, rows), settings, schedule)
+    trace = None if state.folder is None else load_outcome(state.folder, state.model)
+    if trace is None:
+        trace = loop.train(
+            learner,
+            validate=None if held is None else _validation(learner, Rows(state.model, held)),
+            checkpoint=state.folder,
+            checkpoint_every=checkpoint_every,
+            on_step=_reporter(state),
+            trackers=state.trackers,
+            tracker_folder=state.out,
+        )
+        if state.folder is not None and state.main:
+            save_outcome(state.folder, state.model, trace)
+    state.traces[state.step] = trace
+    state.fitted, state.made = None, state.model
+    return {"rows": len(rows), "settings": dataclasses.asdict(settings), **dataclasses.asdict(trace)}
+
+
+def _rows(state: State, which: str, shots: int | None) -> Dataset:
+    rows = state.rows(which)
+    if shots is not None:
+        rows = rows.take(draw(rows.labels, shots, state.seed, rows.classes))
+    elif which == "labeled":
+        rows = rows.take(labelled(rows))
+    if not len(rows):
+        raise ValueError(f"no {which} rows to train on")
+    return rows
+
+
+def _weighted(objective: Objective | list[Objective], weights: dict[str, float] | None) -> list:
+    objectives = objective if isinstance(objective, list) else [objective]
+    weights, names = weights or {}, [one.name for one in objectives]
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise ValueError(f"weights names {unknown[0]!r}, which is no objective of this step; it has: {', '.join(names)}")
+    return [(one, weights.get(one.name, 1.0)) for one in objectives]
+
+
+def _set_apart(rows: Dataset, given: Dataset | None, seed: int) -> tuple[Dataset, Dataset]:
+    """Rows to train on, and rows to validate on."""
+    if given is not None:
+        return rows, given
+    classes = rows.labels if "label" in rows.roles else np.zeros(len(rows), np.int64)
+    held = stratified(classes, HELD_OUT, seed)
+    if not held.any():
+        raise ValueError("validate_every needs rows to hold out: each class has one row only; give a validation split")
+    return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
+
+
+def _validation(learner: Learner, held: Rows) -> Callable[[], float]:
+    """Minus the mean loss of held-out rows, which look the same at every validation."""
+    settings, model = learner.settings, learner.cast.model
+    parts = np.array_split(np.arange(len(held)), -(-len(held) // settings.batch_size))
+
+    @torch.no_grad()
+    def validate() -> float:
+        total = 0.0
+        for rows in parts:
+            batch = loop.to_device(held.batch(rows), model.device)
+            with autocast(model.device, settings.precision):
+                terms = learner.module(batch, Step(0, settings.steps, settings.seed))
+            total += len(rows) * sum(terms.values()).item()
+        return -total / len(held)
+
+    return validate
+
+
+def _reporter(state: State) -> Callable[[Step, dict[str, float]], None]:
+    def report(step: Step, terms: dict[str, float]) -> None:
+        state.report(Progress(state.step, "train", step.index + 1, step.total, sum(terms.values())))
+
+    return report
