@@ -138,6 +138,12 @@ def signature_of(function: typing.Callable) -> dict[str, inspect.Parameter]:
     return {key: p for key, p in found.items() if key not in ("self", "state") and p.kind not in open_ended}
 
 
+def slot_names(function: typing.Callable) -> set[str]:
+    """The parameters that take an ingredient."""
+    hints = typing.get_type_hints(function)
+    return {key for key in signature_of(function) if slots(hints.get(key))}
+
+
 def split(kind: str, spec) -> tuple[str, dict]:
     """(name, arguments) of an ingredient as a recipe writes it."""
     if isinstance(spec, str):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import ingredients, verbs
+from .ingredients import _nearest as nearest
+from .recipe_paths import references, with_value
 from .strict_yaml import YamlError, parse
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -62,6 +63,7 @@ class Recipe:
         if not self.steps:
             raise self._error(("steps",), "no steps: write at least one, as in `tune: {train: {...}}`")
         self._check_names()
+        self._check_sources()
 
     def _error(self, path: Iterable, message: str) -> RecipeError:
         key = ".".join(str(part) for part in path)
@@ -83,6 +85,22 @@ class Recipe:
             path = [part for part in first["loc"] if part not in ("str", "dict")]
             expected = {"steps": "; a step is written `NAME: {VERB: {...}}`"}.get(str(path[0]), "")
             raise self._error(path, f"{first['msg']}, not {first['input']!r}{expected}") from None
+
+    def _check_sources(self) -> None:
+        """A model or data that is written as a mapping can be made from it."""
+        from .data.load import load_data
+        from .models.builders import check_builder
+
+        if isinstance(self.content.model, dict):
+            try:
+                check_builder(self.content.model)
+            except ValueError as error:
+                raise self._error(("model",), str(error)) from None
+        if isinstance(self.content.data, dict):
+            try:
+                ingredients.fill(load_data, self.content.data, "data", make=False)
+            except ingredients.IngredientError as error:
+                raise self._error(("data", *error.path), str(error)) from None
 
     def _step(self, name: str, value: dict | str) -> Step:
         path = ("steps", name)
@@ -110,7 +128,7 @@ class Recipe:
         for name, step in self.steps.items():
             for path, reference in references(step.arguments):
                 if reference not in known:
-                    near = nearest(reference, known, mark="@")
+                    near = nearest(reference, known)
                     listed = ", ".join(f"@{one}" for one in sorted(known))
                     raise self._error(
                         ("steps", name, step.verb, *path), f"@{reference} is no earlier step{near}; here: {listed}"
@@ -160,7 +178,7 @@ class Recipe:
             document.pop(key, None)
         for path, value in paths.items():
             try:
-                _set(document, path.split("."), copy.deepcopy(value))
+                document = with_value(document, path.split("."), copy.deepcopy(value))
             except LookupError as error:
                 raise self._error((*origin, path), error.args[0]) from None
         return Recipe(document, self.name, self.where)
@@ -210,69 +228,8 @@ def load_recipe(source: str | Path | dict | Recipe) -> Recipe:
     return recipe
 
 
-def references(value, path: tuple = ()) -> Iterator[tuple[tuple, str]]:
-    """(path, name) of every `@name` in a step's arguments."""
-    if isinstance(value, str) and value.startswith("@"):
-        yield path, value[1:]
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from references(item, (*path, key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from references(item, (*path, i))
+def show(name: str) -> str:
+    """Any recipe or ingredient with all defaults filled in."""
+    from .show import show as text
 
-
-def nearest(name: str, known: Iterable[str], mark: str = "") -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean '{mark}{close[0]}'?" if close else ""
-
-
-def _set(document: dict, path: list[str], value) -> None:
-    """Write a value at a path that exists, or where the verb has such a parameter."""
-    head, rest = path[0], path[1:]
-    if not rest and head in ("model", "data", "seeds"):
-        document[head] = value
-        return
-    steps = document["steps"]
-    if head not in steps:
-        raise LookupError(f"no step {head!r}{nearest(head, steps)}; steps: {', '.join(steps)}")
-    if not rest:
-        steps[head] = value
-        return
-    step = steps[head]
-    if step is None:
-        raise LookupError(f"step {head!r} is left out: it has no {'.'.join(rest)}")
-    step = dict(step) if isinstance(step, dict) else {step: None}
-    verb = next((key for key in step if key != "keep"), "")
-    if verb not in verbs.names():
-        raise LookupError(f"step {head!r} has no verb")
-    step[verb] = _within(dict(verbs.arguments(verb, step[verb])), rest, open_ended=True)(value)
-    steps[head] = step
-
-
-def _within(holder, path: list[str], open_ended: bool = False):
-    """A function that puts a value at this path of what an ingredient or a verb is given, and returns the whole."""
-
-    def put(value):
-        head, rest = path[0], path[1:]
-        held = holder
-        if isinstance(held, list):
-            names = [one if isinstance(one, str) else next(iter(one), "") for one in held]
-            if head not in names:
-                raise LookupError(f"no {head!r} there{nearest(head, names)}; it has: {', '.join(names)}")
-            place = names.index(head)
-            return [*held[:place], _within({head: None} if isinstance(held[place], str) else held[place], path)(value),
-                    *held[place + 1 :]]  # fmt: skip
-        if isinstance(held, str):
-            held = {held: None}
-        if not isinstance(held, dict) or (head not in held and not open_ended):
-            known = list(held) if isinstance(held, dict) else []
-            raise LookupError(f"no {head!r} there{nearest(head, known)}; it has: {', '.join(known) or 'nothing'}")
-        if not rest:
-            return {**held, head: value}
-        inner = held.get(head)
-        # An ingredient's arguments are open: what it does not name, its signature checks.
-        inside = {} if inner is None else inner
-        return {**held, head: _within(inside, rest, open_ended=not open_ended)(value)}
-
-    return put
+    return text(name)

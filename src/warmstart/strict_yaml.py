@@ -60,10 +60,15 @@ def dump(value) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
+def one_line(value) -> str:
+    """Plain values as YAML on one line."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data) -> bool:
         return True
 
 
-# `no` and `1e-3` as text must not come back as something else in a reader of YAML 1.1 or 1.2.
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(list(value)))

@@ -154,10 +154,13 @@ def _choice(names, chosen, seconds, floors, last_resort, shots, metric) -> str:
         return f"{names[method]} is the only method to judge: {numbers}"
     if last_resort[method]:
         return f"Every method is significantly below {names[method]}, which learns nothing: {numbers}"
-    cheaper = rivals & (seconds < seconds[method])
+    cost = cost_class(seconds)
+    cheaper, as_cheap = rivals & (cost < cost[method]), rivals & (cost == cost[method])
     if not (cheaper & ~floors).any():
-        among = " that uses the pretrained model" if cheaper.any() else ""
-        return f"No method is significantly better than {names[method]}, the cheapest{among}: {numbers}"
+        rank = "one of the cheapest" if (as_cheap & ~floors).any() else "the cheapest"
+        among = " that use the pretrained model" if rank != "the cheapest" else " that uses the pretrained model"
+        among = among if (cheaper & floors).any() else ""
+        return f"No method is significantly better than {names[method]}, {rank}{among}: {numbers}"
     if method == best:
         return f"{names[method]} is the best, significantly above every cheaper method: {numbers}"
     leader = f"{names[best]}, {_percent(chosen.bootstrap.means[best])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Stage:
 
     def __init__(self, source, splits: Splits, request: Request):
         self.source, self.splits, self.request = source, splits, request
-        self.name = source if isinstance(source, str) else type(source).__name__
+        self.name = short_name(source)
         labels = splits.train.labels
         asked = {
             (shots, seed): draw(labels, None if shots == "all" else shots, seed, splits.classes)
@@ -118,6 +119,14 @@ class Stage:
 
     def rows(self, shots, seed: int) -> Dataset:
         return self.pool.take(self.draws[shots, seed])
+
+
+def short_name(source) -> str:
+    """What boards call a model: `timm:mobilenetv2_100` without its settings, a folder by its last part."""
+    if not isinstance(source, str):
+        return type(source).__name__
+    name = source.partition("?")[0].rstrip("/")
+    return name.rpartition("/")[2] if Path(name).is_dir() else name
 
 
 def _words(name: str) -> str:

@@ -121,14 +121,16 @@ def _learner(model, name, rows, examples, steps, rate, seed) -> Learner:
 def start_head(examples: Examples, classes: int, *, normalized: bool) -> tuple[Tensor, Tensor]:
     """(C, D), (C,): logistic regression on frozen features, as a linear map of the features as they are."""
     logistic = ingredients.find("predictors", "logistic")
-    scaling = "unit" if normalized else "standard"
 
-    class Scaled(logistic):
+    class AsTheyAre(logistic):
+        """Configurations whose weights apply to the features without any scaling of rows."""
+
         @classmethod
         def configurations(cls, classes=None):
-            return [c for c in super().configurations(classes) if c["scaling"] == scaling]
+            scaling = "unit" if normalized else "standard"
+            return [c | {"scaling": scaling} for c in super().configurations(classes)]
 
-    fitted = fit(Scaled, examples, Examples(names=("",) * classes), folds=3)
+    fitted = fit(AsTheyAre, examples, Examples(names=("",) * classes), folds=3)
     return fitted.predictor.weights_ / fitted.choice.temperature, fitted.predictor.biases_ / fitted.choice.temperature
 
 

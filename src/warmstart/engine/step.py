@@ -12,3 +12,8 @@ class Step:
     index: int = 0
     total: int = 1
     seed: int = 0
+
+
+def number(value, step: Step) -> float:
+    """A parameter that may be a schedule, as it stands at this step."""
+    return value.value(step) if hasattr(value, "value") else float(value)

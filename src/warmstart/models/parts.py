@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
+
+from .patch_decoder import PatchDecoder
 
 
 def linear(width: int, outputs: int, zero: bool = True) -> nn.Linear:
@@ -16,9 +19,26 @@ def linear(width: int, outputs: int, zero: bool = True) -> nn.Linear:
     return head
 
 
-def mlp(width: int, hidden: int, outputs: int) -> nn.Sequential:
-    """A projection head: linear, GELU, linear."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+def mlp(width: int, hidden: int, outputs: int, layers: int = 2) -> nn.Sequential:
+    """A projection head: linear layers with GELU between them."""
+    widths = [width] + [hidden] * (layers - 1) + [outputs]
+    modules: list[nn.Module] = []
+    for read, written in zip(widths, widths[1:], strict=False):
+        modules += [nn.Linear(read, written), nn.GELU()]
+    return nn.Sequential(*modules[:-1])
 
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"linear": linear, "mlp": mlp}
+class Scalar(nn.Module):
+    """One number that trains, as `value` ()."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(float(value)))
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "linear": linear,
+    "mlp": mlp,
+    "scalar": Scalar,
+    "patch_decoder": PatchDecoder,
+}

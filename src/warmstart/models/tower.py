@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoding import Encoding
+from .layers import is_linear, is_norm
 from .layouts import Part, layout_of
 from .wrapped import innermost, is_wrapper
 
@@ -17,8 +18,6 @@ CACHED_STATE = "state"
 CACHED_DEPTH = "state_depth"
 
 _OWN_POOLING = "pooler"
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORM = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._BatchNorm)
 
 
 class Tower:
@@ -94,11 +93,11 @@ class Tower:
 
         Where a layer is wrapped, the outermost wrapper.
         """
-        return [(path, module) for path, module in self._layers() if _is_linear(innermost(path, module)[1])]
+        return [(path, module) for path, module in self._layers() if is_linear(innermost(path, module)[1])]
 
     def norms(self) -> list[tuple[str, nn.Module]]:
         """(path, module) of every norm layer that has weights; where it is wrapped, the outermost wrapper."""
-        return [(path, module) for path, module in self._layers() if _is_norm(innermost(path, module)[1])]
+        return [(path, module) for path, module in self._layers() if is_norm(innermost(path, module)[1])]
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """(path, parameter) of the encoder, in the order of its modules, but for a pooling of its own that is not
@@ -215,20 +214,6 @@ def _answering(module: nn.Module, state: Tensor) -> Iterator[None]:
         yield
     finally:
         del module.forward
-
-
-def _is_linear(module: nn.Module) -> bool:
-    # transformers' Conv1D is a linear layer whose weight is stored transposed.
-    return isinstance(module, _LINEAR) or type(module).__name__ == "Conv1D"
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """A norm of torch, or one that an architecture defines and names so, as RMS norms usually are."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, nn.Parameter):
-        return False
-    own = "Norm" in type(module).__name__ and weight.ndim == 1 and not module._modules
-    return own or isinstance(module, _NORM)
 
 
 def pool_tokens(tokens: Tensor, mask: Tensor | None, how: str) -> Tensor:

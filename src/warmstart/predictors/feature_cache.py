@@ -20,8 +20,8 @@ class FeatureCache(Predictor):
     score is the logarithm of the first term, whose softmax is the share of the votes.
 
     Source: Zhang et al. 2022 (Tip-Adapter, arXiv 2207.09519).
-    Differs from the paper: alpha and beta are searched by cross-validation, not on a validation split; no
-    augmented copies of the rows.
+    Differs from the paper: scale is 20, not CLIP's 100, and alpha 3, not 1, by default; alpha and beta are
+    searched by cross-validation, not on a validation split; no augmented copies of the rows.
     """
 
     grid = {"beta": (5.5, 1.0, 2.5, 10.0, 20.0), "alpha": (3.0, 1.0, 10.0, 30.0, 100.0)}
@@ -69,7 +69,7 @@ class FeatureCache(Predictor):
         votes = features.new_empty(len(betas), len(features), values.shape[1])
         for part, similarity in similarity_blocks(features, self.keys_):
             for i, beta in enumerate(betas):
-                votes[i, part] = (beta * (similarity - 1)).exp() @ values
+                votes[i, part] = (similarity - 1).mul_(beta).exp_() @ values
         return votes
 
     def _combine(self, votes: Tensor, features: Tensor) -> Tensor:

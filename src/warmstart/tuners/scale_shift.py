@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..engine.rows import Rows
 from ..models import Model, ModelError
-from ..models.wrapped import Wrapped, is_wrapper
+from ..models.layers import is_convolution, is_norm, is_torch_norm, is_transposed
+from ..models.wrapped import Wrapped, innermost, is_wrapper
 from . import Tuner
 
 
@@ -38,14 +41,15 @@ class ScaleShift(Tuner):
         """Layers that are scaled already go on with the scale and shift that they have."""
         model.freeze()
         for tower in model.towers.values():
-            norms = {path for path, _ in tower.norms()}
             for path, layer in tower.linears() + tower.norms():
-                if not isinstance(layer, _Scaled) and _follows_weight(layer):
-                    kind = _ScaledNorm if path in norms else _ScaledOutput
-                    layer = kind(layer, self.noise)
+                if not isinstance(layer, _Scaled):
+                    core = innermost(path, layer)[1]
+                    if not _follows_weight(core):
+                        continue
+                    layer = (_ScaledNorm if is_norm(core) else _ScaledOutput)(layer, core, self.noise)
                     tower.module.set_submodule(path, layer)
-                if isinstance(layer, _Scaled):
-                    layer.own_parameters_require_grad()
+                for parameter in layer.parameters(recurse=False):
+                    parameter.requires_grad_(True)
 
     @torch.no_grad()
     def fold(self, model: Model) -> None:
@@ -69,27 +73,59 @@ class ScaleShift(Tuner):
 class _Scaled(Wrapped):
     """scale: (D,) over output channels; shift: (D,), None where the layer has no bias."""
 
-    def __init__(self, base_layer: nn.Module, noise: float):
+    def __init__(self, base_layer: nn.Module, core: nn.Module, noise: float):
         super().__init__(base_layer)
-        width = base_layer.weight.shape[self.channel]
-        like = {"device": base_layer.weight.device, "dtype": base_layer.weight.dtype}
-        self.scale = nn.Parameter(torch.ones(width, **like))
-        self.shift = None if base_layer.bias is None else nn.Parameter(torch.zeros(width, **like))
-        if noise:
-            nn.init.normal_(self.scale, 1.0, noise)
-            if self.shift is not None:
-                nn.init.normal_(self.shift, 0.0, noise)
-
-    @property
-    def channel(self) -> int:
-        return 0
+        self.axis = 1 if is_transposed(core) else 0
+        self.channels_first = is_convolution(core)
+        weight, biased = core.weight, getattr(core, "bias", None) is not None
+        self.scale = nn.Parameter(_draw(weight, self.axis, 1.0, noise))
+        self.register_parameter("shift", nn.Parameter(_draw(weight, self.axis, 0.0, noise)) if biased else None)
 
     def folded(self) -> dict[str, Tensor]:
-        """weight and bias of the layer as they are after folding."""
-        layer = self.base_layer
-        along = [1] * layer.weight.ndim
-        along[self.channel] = -1
-        weights = {"weight": layer.weight * self.scale.view(along)}
+        """Weight and bias of the layer as they are after folding."""
+        weight = self.base_layer.weight
+        along = [1] * weight.ndim
+        along[self.axis] = -1
+        weights = {"weight": weight * self.scale.view(along)}
         if self.shift is not None:
-            weights["bias"] = layer.bias * self.scale + self.shift
+            weights["bias"] = self.base_layer.bias * self.scale + self.shift
         return weights
+
+
+class _ScaledOutput(_Scaled):
+    def forward(self, *args, **kwargs) -> Tensor:
+        output = self.base_layer(*args, **kwargs)
+        along = (-1, *[1] * (output.ndim - 2)) if self.channels_first else (-1,)
+        output = output * self.scale.view(along).to(output.dtype)
+        return output if self.shift is None else output + self.shift.view(along).to(output.dtype)
+
+
+class _ScaledNorm(_Scaled):
+    """A norm's weights are vectors, so they are folded at every step: nothing is computed on its outputs."""
+
+    def forward(self, *args, **kwargs) -> Tensor:
+        return functional_call(self.base_layer, self.folded(), args, kwargs)
+
+
+def _draw(weight: Tensor, axis: int, mean: float, noise: float) -> Tensor:
+    return mean + noise * torch.randn(weight.shape[axis], device=weight.device, dtype=weight.dtype)
+
+
+@torch.no_grad()
+def _follows_weight(layer: nn.Module) -> bool:
+    """Whether twice the weight gives twice the output; tried where the layer's class is not torch's own."""
+    if type(layer).__module__.startswith("torch.nn.") or is_torch_norm(layer):
+        return True
+    weight = layer.weight
+    shape = (1, weight.shape[0] if weight.ndim == 1 or is_transposed(layer) else weight.shape[1])
+    if is_convolution(layer):
+        shape = (1, layer.in_channels, *(k * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True)))
+    values = torch.linspace(-1, 1, math.prod(shape), device=weight.device, dtype=weight.dtype).view(shape)
+
+    def answer(factor: float) -> Tensor:
+        weights = {"weight": factor * weight}
+        if getattr(layer, "bias", None) is not None:
+            weights["bias"] = torch.zeros_like(layer.bias)
+        return functional_call(layer, weights, (values,))
+
+    return torch.allclose(answer(2.0), 2 * answer(1.0), rtol=1e-4, atol=1e-6)

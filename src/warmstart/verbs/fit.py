@@ -34,9 +34,7 @@ def fit(
         given = state.data.unlabeled
         unlabeled = encode_rows(model, given) if given is not None and len(given) else None
         classes = encode_classes(model, rows.classes)
-        fitted = fit_predictor(
-            predictor, encode_rows(model, rows), classes, unlabeled, folds=folds, seed=state.seed
-        )
+        fitted = fit_predictor(predictor, encode_rows(model, rows), classes, unlabeled, folds=folds, seed=state.seed)
         if state.folder is not None and state.main:
             tensors = {name: tensor.contiguous() for name, tensor in fitted.state().items()}
             write_atomic(state.folder / TENSORS, save(tensors))

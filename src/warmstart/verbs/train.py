@@ -111,7 +111,9 @@ def _weighted(objective: Objective | list[Objective], weights: dict[str, float] 
     weights, names = weights or {}, [one.name for one in objectives]
     unknown = [name for name in weights if name not in names]
     if unknown:
-        raise ValueError(f"weights names {unknown[0]!r}, which is no objective of this step; it has: {', '.join(names)}")
+        raise ValueError(
+            f"weights names {unknown[0]!r}, which is no objective of this step; it has: {', '.join(names)}"
+        )
     return [(one, weights.get(one.name, 1.0)) for one in objectives]
 
 

@@ -45,21 +45,21 @@ def train_linear_heads(
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer is {optimizer!r}; it can be one of {OPTIMIZERS}")
-    heads = len(configurations)
-    rows = torch.ones(1, len(features), dtype=torch.bool).expand(heads, -1) if rows is None else rows
+    count = len(configurations)
+    rows = torch.ones(1, len(features), dtype=torch.bool).expand(count, -1) if rows is None else rows
     subsets, subset = rows.unique(dim=0, return_inverse=True)
     batch_size = min(batch_size, int(subsets.sum(dim=1).min()))
     steps = max(configuration.steps for configuration in configurations)
     plan = torch.stack([batch_plan(seen, steps, batch_size, seed) for seen in subsets])
     inputs = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-    heads_ = inputs.new_zeros(heads, classes, inputs.shape[1])
-    update = (_AdamW if optimizer == "adamw" else _Sgd)(heads_, configurations)
+    trained = inputs.new_zeros(count, classes, inputs.shape[1])
+    update = (_AdamW if optimizer == "adamw" else _Sgd)(trained, configurations)
     for step in range(steps):
         batch = inputs[plan[:, step]][subset]
-        residual = torch.bmm(batch, heads_.transpose(1, 2)).softmax(dim=2)
+        residual = torch.bmm(batch, trained.transpose(1, 2)).softmax(dim=2)
         residual -= F.one_hot(labels[plan[:, step]], classes)[subset]
-        update(heads_, torch.bmm(residual.transpose(1, 2), batch) / batch_size, step)
-    return heads_[..., :-1].contiguous(), heads_[..., -1].contiguous()
+        update(trained, torch.bmm(residual.transpose(1, 2), batch) / batch_size, step)
+    return trained[..., :-1].contiguous(), trained[..., -1].contiguous()
 
 
 def cross_validate_linear_heads(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-ENTRIES = 1 << 24
+ENTRIES = 1 << 22
 
 
 def similarity_blocks(queries: Tensor, keys: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Pairs of a slice of the queries and queries[slice] @ keys.T, of at most 64 MB each.
+    """Pairs of a slice of the queries and queries[slice] @ keys.T, of at most 16 MB each.
 
     queries (N, D) and keys (M, D) have unit length.
     """

@@ -1,0 +1,243 @@
+"""Runs recipes: their steps in order, on one process or several, going on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import ingredients, verbs
+from ._verb import verb as _callable_module
+from .adapted import Adapted
+from .data.dataset import DataError, Dataset, Splits
+from .data.load import load_data
+from .engine.atomic import write_atomic
+from .engine.calibration import expected_calibration_error
+from .engine.loop import Trace, TrainingFailed
+from .engine.readout import class_scores, labelled
+from .engine.search import Fitted
+from .models import Model, ModelError, load_model
+from .models.builders import build_model
+from .recipe import Recipe, RecipeError, Step, load_recipe
+from .verbs.state import Progress, State, frozen
+
+RECORD = "run.json"
+_LIBRARIES = ("warmstart", "torch", "transformers", "peft", "accelerate", "numpy")
+
+
+@dataclass
+class Run:
+    """What a recipe left.
+
+    metrics: accuracy, macro_f1, ece on the test rows where something answers, and `STEP.NAME` of every probe.
+    trace: losses and validations by training step. reports: by probe step. seconds: by step.
+    fitted: the predictor that answers; None where the model's attached head does, or nothing.
+    """
+
+    recipe: Recipe
+    model: Model
+    fitted: Fitted | None
+    adapted: Adapted | None
+    metrics: dict[str, float]
+    trace: dict[str, Trace]
+    reports: dict[str, dict]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_recipe(
+    recipe: str | Path | dict | Recipe,
+    *,
+    model=None,
+    data=None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overrides: dict | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    trackers: list[str] | None = None,
+) -> Run:
+    """Run a recipe's steps; returns what they left.
+
+    recipe: a packaged one's name, a YAML file, or the same as a dict. overrides: path -> value, as in an arm.
+    model, data: in place of the recipe's: what `load_model` takes, and what `load_data` takes or its arguments.
+    seed: of every draw, view and random weight. trackers: accelerate's, for training steps.
+    out: a folder for `run.json`, for checkpoints and for what `save` writes. A run that was interrupted there
+        goes on, bit for bit as if it had not been; finished steps are not repeated. A recipe named zoo/NAME
+        takes the folder NAME in it, and leaves nothing but the model and `run.json` there.
+    Under `accelerate launch` every process calls this; only the main one writes and reports progress.
+    Raises RecipeError, ModelError or DataError, one line each.
+    """
+    recipe = load_recipe(recipe)
+    if overrides:
+        recipe = recipe.changed(overrides)
+    source = model if model is not None else recipe.content.model
+    data = data if data is not None else recipe.content.data
+    if source is None or data is None:
+        missing = "model" if source is None else "data"
+        raise RecipeError(f"{recipe.where}: no {missing}: write `{missing}:` in the recipe, or give one to run it with")
+    in_zoo = recipe.name.startswith("zoo/")
+    folder = None if out is None else Path(out) / (recipe.name.removeprefix("zoo/") if in_zoo else "")
+    main = is_main_process()
+    record = _open_record(recipe, source, data, seed, folder, main)
+    splits = load_data(**data) if isinstance(data, dict) else load_data(data)
+    state = _begin(recipe, source, splits, seed)
+    state.out, state.main, state.trackers = Path(out) if in_zoo and out is not None else folder, main, trackers
+    if on_progress is not None and main:
+        state.report = on_progress
+    found = _execute(recipe, state, folder, record)
+    found.metrics = _metrics(state)
+    if folder is not None and main:
+        _write_record(folder, record | {"finished": True, "metrics": found.metrics, "versions": _versions()})
+        if in_zoo:
+            shutil.rmtree(folder / "steps", ignore_errors=True)
+    return found
+
+
+def adapt(recipe: str, model: Model, rows: Dataset, unlabeled: Dataset | None = None, seed: int = 0) -> Adapted:
+    """Run a recipe on these labelled rows as a method of adapting this model; returns what predicts.
+
+    Raises RecipeError where nothing answers at its end.
+    """
+    recipe = load_recipe(recipe)
+    state = _begin(recipe, model, Splits(train=rows, test=rows, unlabeled=unlabeled), seed)
+    adapted = _execute(recipe, state, None, {}).adapted
+    if adapted is None:
+        raise RecipeError(
+            f"{recipe.where}: no classifier is left at its end: fit a predictor or train with cross_entropy"
+        )
+    return adapted
+
+
+def run_and_print(recipe: str, **arguments) -> Run:
+    """`warmstart run`: run with a progress line for each step, and print the metrics."""
+    from .run_display import Display
+
+    with Display(is_main_process()) as display:
+        found = run_recipe(recipe, on_progress=display.update, **arguments)
+    display.result(found)
+    return found
+
+
+def is_main_process() -> bool:
+    """False in all but one of the processes that `accelerate launch` starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _begin(recipe: Recipe, source, splits: Splits, seed: int) -> State:
+    kept = copy.deepcopy(source) if isinstance(source, torch.nn.Module) else None
+
+    def begin(pretrained: bool) -> Model:
+        if isinstance(source, dict):
+            return build_model(source, seed=seed)
+        if kept is None:
+            return load_model(source, pretrained=pretrained, seed=seed)
+        if pretrained:
+            return load_model(copy.deepcopy(kept))
+        return load_model(getattr(kept, "source", ""), pretrained=False, seed=seed)
+
+    return State(splits, begin, begin(True), seed)
+
+
+def _execute(recipe: Recipe, state: State, folder: Path | None, record: dict) -> Run:
+    seconds: dict[str, float] = {}
+    for place, (name, step) in enumerate(recipe.steps.items()):
+        start = time.perf_counter()
+        state.step, state.members, state.made = name, {}, None
+        state.folder = None if folder is None else folder / "steps" / f"{place + 1}-{name}"
+        state.report(Progress(name, step.verb))
+        result = _do(recipe, step, state)
+        if name in recipe.wanted:
+            state.artifacts[name] = frozen(state.made) if isinstance(state.made, Model) else state.made
+        if step.keep is not None:
+            state.artifacts[step.keep] = frozen(state.model)
+        seconds[name] = time.perf_counter() - start
+        state.report(Progress(name, step.verb, 1, 1))
+        if folder is not None and state.main:
+            before = record["steps"].get(name, {}).get("seconds", 0.0)
+            record["steps"][name] = {"verb": step.verb, "seconds": before + seconds[name], **result}
+            _write_record(folder, record)
+    return Run(recipe, state.model, state.fitted, state.adapted, {}, state.traces, state.reports, seconds)
+
+
+def _do(recipe: Recipe, step: Step, state: State) -> dict:
+    """Run one step; what it draws depends on nothing but the run's seed and the step's name."""
+    where = f"{recipe.where}: steps.{state.step}.{step.verb}"
+    verb = verbs.find(step.verb)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(state.step_seed)
+            slots = ingredients.slot_names(verb)
+            written = {key: state.resolve(item) if key in slots else item for key, item in step.arguments.items()}
+            return verb(state, **ingredients.fill(verb, written, step.verb))
+    except (ModelError, DataError, ingredients.IngredientError, TrainingFailed, LookupError, ValueError) as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _metrics(state: State) -> dict[str, float]:
+    found: dict[str, float] = {}
+    test = state.data.test
+    rows = labelled(test)
+    if state.adapted is not None and len(rows):
+        from sklearn.metrics import f1_score
+
+        labels = test.labels[rows]
+        scores = class_scores(state.model, test.take(rows), state.fitted)
+        probabilities = scores.softmax(1).numpy()
+        answers = probabilities.argmax(1)
+        found["accuracy"] = float(np.mean(answers == labels))
+        found["macro_f1"] = float(f1_score(labels, answers, average="macro", zero_division=0))
+        found["ece"] = expected_calibration_error(probabilities.max(1), answers == labels)
+    for step, report in state.reports.items():
+        found |= {f"{step}.{name}": value for name, value in report.items() if isinstance(value, int | float)}
+    return found
+
+
+def _open_record(recipe: Recipe, source, data, seed: int, folder: Path | None, main: bool) -> dict:
+    """The run's record so far. Raises RecipeError where the folder holds a run of something else."""
+    identity = {
+        "recipe": recipe.name,
+        "document": {key: recipe.document[key] for key in ("card", "steps") if key in recipe.document},
+        "model": source if isinstance(source, str | dict) else type(source).__name__,
+        "data": data if isinstance(data, str | dict) else str(data) if isinstance(data, Path) else type(data).__name__,
+        "seed": seed,
+    }
+    identity = json.loads(json.dumps(identity, default=str))
+    record = {**identity, "finished": False, "steps": {}}
+    if folder is None:
+        return record
+    if (folder / RECORD).exists():
+        known = json.loads((folder / RECORD).read_text())
+        changed = [key for key, value in identity.items() if known.get(key) != value]
+        if changed:
+            raise RecipeError(f"{folder}: holds a run with another {' and '.join(changed)}; name another folder")
+        record["steps"] = known.get("steps", {})
+    elif main:
+        _write_record(folder, record)
+    return record
+
+
+def _write_record(folder: Path, record: dict) -> None:
+    write_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False, default=str).encode())
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+_callable_module(__name__, run_recipe)
