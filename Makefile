@@ -27,7 +27,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 results: $(VENV)/.dev
-	PATH="$(abspath $(BIN)):$$PATH" sh docs/results.sh
+	$(BIN)/python -m benchmarks.real_data
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import ingredients
-from .data.dataset import Dataset
+from .data.dataset import DataError, Dataset, decode_image
 from .engine.examples import Examples
 from .engine.features import Encoder
 from .engine.search import Fitted, restore
@@ -46,8 +46,10 @@ class Adapted:
             return head(features.to(self.model.device)).float().cpu() / self.temperature
 
     def probabilities(self, rows: Dataset | Sequence) -> np.ndarray:
-        """(N, C) class probabilities of a Dataset, of texts, or of images ((H, W, 3) uint8 or paths)."""
+        """(N, C) class probabilities of a Dataset, of texts, or of images ((H, W, 3) uint8, bytes or paths)."""
         dataset = rows if isinstance(rows, Dataset) else as_dataset(rows, self.modality)
+        if not len(dataset):
+            return np.zeros((0, len(self.classes)), np.float32)
         features = Encoder(self.model, dataset, store=False).features().pooled()
         return self.scores_of(features).softmax(1).numpy()
 
@@ -56,46 +58,67 @@ class Adapted:
         found = self.probabilities(rows)
         return [(self.classes[i], float(p[i])) for i, p in zip(found.argmax(1), found, strict=True)]
 
-    def save(self, folder: str | Path) -> Path:
-        """An ordinary transformers or peft folder, with the predictor's tensors and `adapted.json` beside it."""
+    def save(self, folder: str | Path, *, backbone: bool = True) -> Path:
+        """An ordinary transformers or peft folder, with the predictor's tensors and `adapted.json` beside it.
+
+        backbone: False leaves out the model, which then must be saved there before the folder can be loaded.
+        """
         from safetensors.torch import save_file
 
         from .engine.saving import save_model
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self.model, folder)
+        if backbone:
+            save_model(self.model, folder)
         about = {"classes": list(self.classes), "modality": self.modality, "temperature": self.temperature}
         if self.fitted is not None:
-            state = {name: tensor.contiguous() for name, tensor in self.fitted.state().items()}
-            save_file(state, folder / TENSORS)
+            save_file(self.fitted.state(), folder / TENSORS)
             about |= {"predictor": self.fitted.predictor.name, "fitted": self.fitted.description()}
-        (folder / FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False))
+        (folder / FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
         return folder
 
 
-def load(folder: str | Path) -> Adapted:
-    """What `Adapted.save` wrote, such as a comparison's `winner/`. Raises ModelError where it is none."""
+def load(folder: str | Path, *, module: torch.nn.Module | None = None) -> Adapted:
+    """What `Adapted.save` wrote, such as a comparison's `winner/`.
+
+    module: the architecture, where the model was a plain nn.Module, which no library can rebuild.
+    Raises ModelError, one line, where the folder is none or is damaged.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from .engine.saving import load_saved
 
     folder = Path(folder)
     if not (folder / FILE).exists():
-        raise ModelError(f"{folder}: no {FILE} in it; name the winner/ folder of a comparison")
-    about = json.loads((folder / FILE).read_text())
-    model = load_saved(folder, lambda spec: ingredients.build("tuners", spec))
-    fitted = None
-    if "predictor" in about:
-        cls = ingredients.find("predictors", about["predictor"])
-        fitted = restore(cls, about["fitted"], load_file(folder / TENSORS))
-    return Adapted(model, tuple(about["classes"]), about["modality"], fitted, about["temperature"])
+        inside = folder / "winner"
+        advice = f"name {inside}" if (inside / FILE).exists() else "name the winner/ folder of a comparison"
+        raise ModelError(f"{folder}: no {FILE} in it; {advice}")
+    try:
+        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        model = load_saved(folder, lambda spec: ingredients.build("tuners", spec), module)
+        fitted = None
+        if "predictor" in about:
+            cls = ingredients.find("predictors", about["predictor"])
+            fitted = restore(cls, about["fitted"], load_file(folder / TENSORS))
+        return Adapted(model, tuple(about["classes"]), about["modality"], fitted, about["temperature"])
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelError(f"{folder}: damaged: {said}") from error
 
 
 def as_dataset(rows: Sequence, modality: str) -> Dataset:
-    """Literal inputs as a dataset: texts, or images as arrays, bytes or paths."""
+    """Literal inputs as a dataset: texts, or images as arrays, bytes or paths.
+
+    Raises DataError where an image cannot be read.
+    """
     if modality == "text":
-        return Dataset(pa.table({"text": [str(row) for row in rows]}), {"text": "text"}, name="input")
+        return Dataset(pa.table({"text": pa.array(map(str, rows), pa.string())}), {"text": "text"}, name="input")
+    if modality != "image":
+        raise ModelError(f"this model reads {modality}: give its rows as a Dataset, such as ws.data(...).test")
     data = [_image_bytes(row) for row in rows]
     return Dataset(pa.table({"image": pa.array(data, pa.binary())}), {"image": "image"}, name="input")
 
@@ -103,19 +126,42 @@ def as_dataset(rows: Sequence, modality: str) -> Dataset:
 def read_inputs(inputs: Sequence[str], modality: str) -> list:
     """Inputs of the command line: literal texts, files of texts (a line each), files of images.
 
-    Raises ModelError where an image file does not exist.
+    Raises ModelError or DataError, naming the input, where a file does not exist or cannot be read.
     """
     found: list = []
     for item in inputs:
-        path = Path(item)
-        is_file = len(item) < 256 and path.is_file()
+        file = _file(item)
         if modality == "text":
-            found += [line for line in path.read_text().splitlines() if line.strip()] if is_file else [item]
-        elif is_file:
-            found.append(path)
+            found += [item] if file is None else _lines(file)
+        elif file is None:
+            raise ModelError(f"{item}: no such file; this model reads {modality}s")
         else:
-            raise ModelError(f"{item}: no such image file; this model reads images")
+            found.append(_readable(file) if modality == "image" else file)
     return found
+
+
+def _file(item: str) -> Path | None:
+    try:
+        return Path(item) if Path(item).is_file() else None
+    except (OSError, ValueError):
+        # A text may be no possible name of a file.
+        return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: not a readable text file: {error}; this model reads text") from error
+
+
+def _readable(file: Path) -> bytes:
+    try:
+        data = file.read_bytes()
+        decode_image(data)
+    except (OSError, DataError) as error:
+        raise DataError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    return data
 
 
 def _image_bytes(row) -> bytes:
@@ -129,4 +175,4 @@ def _image_bytes(row) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(row).save(buffer, "PNG")
         return buffer.getvalue()
-    return Path(row).read_bytes()
+    return _readable(Path(row))

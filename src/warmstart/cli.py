@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ def compare(
         found = verb(
             model, data, shots=shots, methods=methods, seeds=seeds, budget=budget, metric=metric, out=out,
             resume=resume, dry_run=dry_run, engine=engine, examples=not no_examples, progress=progress,
-            command=" ".join(["warmstart", *sys.argv[1:]]),
+            command=shlex.join(["warmstart", *sys.argv[1:]]),
             text=text, image=image, label=label, where=_conditions(where), group=group, time=time,
             label_names=label_names, unlabeled=unlabeled, shifted=shifted,
             shifted_where=_conditions(shifted_where), skip_bad=skip_bad,
@@ -93,22 +94,25 @@ def list_(
 ) -> None:
     """List ingredients and recipes, each with its one line."""
     with _one_line_errors():
-        from .ingredients import CONTRACTS, names, summary
+        from .ingredients import CONTRACTS, IngredientError, names, summary
+        from .ingredients import _nearest as nearest
         from .recipe import recipe_names, recipe_summary
 
-        for folder in [kind] if kind else [*CONTRACTS, "recipes"]:
+        kinds = [*CONTRACTS, "recipes"]
+        if kind is not None and kind not in kinds:
+            raise IngredientError(f"no kind {kind!r}{nearest(kind, kinds)}; kinds: {', '.join(kinds)}")
+        for folder in kinds if kind is None else [kind]:
             print(folder)
-            found = recipe_names() if folder == "recipes" else names(folder)
-            for name in found:
+            for name in recipe_names() if folder == "recipes" else names(folder):
                 line = recipe_summary(name) if folder == "recipes" else summary(folder, name)
-                print(f"  {name:28} {line}")
+                print(f"  {name:28} {line}".rstrip())
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="an ingredient or a recipe")]) -> None:
     """Print an ingredient or a recipe with all its defaults filled in."""
     with _one_line_errors():
-        from .recipe import show as verb
+        from .show import show as verb
 
         print(verb(name))
 
@@ -151,9 +155,12 @@ def _one_line_errors():
         yield
     except (typer.Exit, typer.Abort):
         raise
+    except KeyboardInterrupt:
+        print("warmstart: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
     except ValueError as error:
         if type(error).__module__.startswith("warmstart."):
-            print(f"warmstart: {error}", file=sys.stderr)
+            print(f"warmstart: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from None
         raise
 
@@ -163,6 +170,10 @@ def _quieten() -> None:
     import os
     import warnings
 
+    for stream in (sys.stdout, sys.stderr):
+        # A label may hold what the terminal's encoding does not have.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

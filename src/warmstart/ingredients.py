@@ -6,6 +6,7 @@ Nothing is imported to list names or summaries, so that `warmstart list` and `--
 from __future__ import annotations
 
 import ast
+import collections.abc
 import difflib
 import functools
 import importlib
@@ -99,8 +100,9 @@ def check(kind: str, spec) -> None:
     """Raise the IngredientError that `build` would raise for names and types, without making anything."""
     if not isinstance(spec, _contract(kind)):
         name, arguments = split(kind, spec)
+        cls = find(kind, name)
         try:
-            fill(find(kind, name).__init__, arguments, f"{singular(kind)} {name}", make=False)
+            fill(cls.__init__, arguments, f"{singular(kind)} {name}", make=False)
         except IngredientError as error:
             raise IngredientError(str(error), (name, *error.path)) from error
 
@@ -177,14 +179,19 @@ def _contract(kind: str) -> type:
 def _fill(hint, value, make: bool):
     """Build, or check, what stands in a slot; check the type of plain values."""
     for kind, contract in slots(hint):
-        if isinstance(value, list):
+        if isinstance(value, list) and _takes_list(hint):
             return [_fill(contract, item, make) for item in value]
-        if isinstance(value, str | dict):
+        if isinstance(value, str | dict | list):
             if make:
                 return build(kind, value)
             check(kind, value)
         return value
     return _typed(hint, value)
+
+
+def _takes_list(hint) -> bool:
+    options = (hint, *typing.get_args(hint))
+    return any(typing.get_origin(option) in (list, tuple, collections.abc.Sequence) for option in options)
 
 
 def _typed(hint, value):

@@ -82,8 +82,12 @@ class Recipe:
             first = error.errors()[0]
             if first["type"] == "missing":
                 raise self._error(first["loc"], "is missing") from None
-            path = [part for part in first["loc"] if part not in ("str", "dict")]
-            expected = {"steps": "; a step is written `NAME: {VERB: {...}}`"}.get(str(path[0]), "")
+            path, held = [], document
+            for part in first["loc"]:
+                if isinstance(held, dict | list) and (part in held or isinstance(part, int)):
+                    path.append(part)
+                    held = held[part]
+            expected = "; a step is written `NAME: {VERB: {...}}`" if path[0] == "steps" else ""
             raise self._error(path, f"{first['msg']}, not {first['input']!r}{expected}") from None
 
     def _check_sources(self) -> None:
@@ -143,15 +147,21 @@ class Recipe:
         """The names that some step refers to."""
         return {name for step in self.steps.values() for _, name in references(step.arguments)}
 
+    @property
+    def essence(self) -> tuple:
+        """What decides a run's result, beside its seed."""
+        steps = [(name, step.model_dump()) for name, step in self.steps.items()]
+        return self.content.model, self.content.data, steps
+
     def check_arms(self) -> None:
         """Raises RecipeError where an arm's path matches nothing, two arms are the same, or a claim names none."""
-        seen = {BASE_ARM: self.document["steps"]}
+        seen = {BASE_ARM: self}
         for name in self.content.arms:
-            steps = self.arm(name).document
-            for other, known in seen.items():
-                if known == steps:
-                    raise self._error(("arms", name), f"is the same as {other}")
-            seen[name] = steps
+            arm = self.arm(name)
+            same = next((other for other, known in seen.items() if known.essence == arm.essence), None)
+            if same is not None:
+                raise self._error(("arms", name), f"is the same as {same}")
+            seen[name] = arm
         for i, line in enumerate(self.content.claim):
             match = _ASSERTION.match(line)
             if match is None:
@@ -181,7 +191,7 @@ class Recipe:
                 document = with_value(document, path.split("."), copy.deepcopy(value))
             except LookupError as error:
                 raise self._error((*origin, path), error.args[0]) from None
-        return Recipe(document, self.name, self.where)
+        return Recipe(document, self.name, f"{self.where}: {'.'.join(origin)}")
 
 
 def recipe_names() -> list[str]:

@@ -10,7 +10,6 @@ from ..data.dataset import DataError
 from . import floors
 
 CLOSED_FORM = ("nearest_mean", "knn", "ridge", "logistic", "gda", "feature_cache", "zero_shot")
-TUNED = ("linear_head", "freeze", "norm_affine", "scale_shift", "lora", "full")
 QUICK = (*CLOSED_FORM, "linear_head", "freeze", "lora", "full")
 
 
@@ -21,16 +20,14 @@ class Method:
     name: str
     kind: str
 
-    @property
-    def is_floor(self) -> bool:
-        return self.kind == "floor"
-
 
 def resolve(names: Sequence[str] | None) -> list[Method]:
     """The methods asked for, after the floors. `all` stands for every predictor and tuner there is.
 
     Raises DataError, with the nearest name, for a name that is no predictor, tuner or recipe.
     """
+    if names is not None and not names:
+        raise DataError("no methods: name some with commas between, or all; see `warmstart list`")
     asked: list[str] = []
     for name in QUICK if names is None else names:
         asked += [*ingredients.names("predictors"), *ingredients.names("tuners")] if name == "all" else [name]

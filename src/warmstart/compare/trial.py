@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import errno
+import random
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from .. import ingredients
 from ..adapted import Adapted
+from ..data.dataset import DataError
 from ..engine.budget import PeakMemory
 from ..engine.features import Encoder
 from ..engine.forgetting import neighbour_forgetting
@@ -21,6 +24,8 @@ from .board import Row
 from .plan import Trial
 from .predictions import Predictions
 from .stage import Stage
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -32,24 +37,44 @@ class Outcome:
     adapted: Adapted | None = None
 
 
-def run_trial(trial: Trial, stage: Stage, folder: Path | None = None) -> Outcome:
-    """Run one trial. Whatever goes wrong in the method fails its row, with the reason, and nothing else."""
-    memory = PeakMemory()
+def run_trial(trial: Trial, stage: Stage) -> Outcome:
+    """Run one trial. Whatever goes wrong in the method fails its row, with the reason, and nothing else.
+
+    Raises DataError where the disk is full, which would fail every row to come.
+    """
+    memory, start = PeakMemory(), time.perf_counter()
     try:
-        outcome = _run(trial, stage, folder)
+        with _own_generators(trial.seed):
+            outcome = _KINDS[trial.kind](trial, stage)
         outcome.row.peak_memory_mb = memory.megabytes()
         return outcome
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except MemoryError:
-        reason = "out of memory"
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        reason = "out of GPU memory"
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
-    row = Row(**_identity(trial), status="failed", reason=reason)
-    return Outcome(row, [])
+        check_disk(error)
+        reason = _reason(error)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return failed(trial, reason, time.perf_counter() - start)
+
+
+def failed(trial: Trial, reason: str, seconds: float | None = None) -> Outcome:
+    return Outcome(Row(**_identity(trial), status="failed", reason=reason, seconds=seconds), [])
+
+
+def check_disk(error: Exception) -> None:
+    """Raises DataError where the fault is a full disk, as whichever library said it."""
+    text = str(error)
+    if getattr(error, "errno", None) in _DISK_FULL or "No space left on device" in text or "StorageFull" in text:
+        where = f"{error.filename}: " if getattr(error, "filename", None) else ""
+        raise DataError(f"{where}no space left on the disk: free some and run again with --resume") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "out of GPU memory"
+    said = str(error).strip().partition("\n")[0]
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return f"out of memory: {said}" if said else "out of memory"
+    return f"{type(error).__name__}: {said or 'no message'}"
 
 
 def _identity(trial: Trial) -> dict:
@@ -62,16 +87,22 @@ def _identity(trial: Trial) -> dict:
     }
 
 
-def _run(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
-    # Each trial starts from the same generator state, whichever ran before it in this process.
-    torch.manual_seed(trial.seed)
-    np.random.seed(trial.seed)
-    return {"floor": _floor, "predictor": _predictor, "tuner": _tuner, "recipe": _recipe}[trial.kind](
-        trial, stage, folder
-    )
+@contextlib.contextmanager
+def _own_generators(seed: int):
+    """Each trial starts from the same generator states, whichever ran before it; the caller's come back."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
-def _floor(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
+def _floor(trial: Trial, stage: Stage) -> Outcome:
     classes, parts = len(stage.splits.classes), _tested(stage)
     if trial.method == floors.RANDOM:
         logistic = ingredients.find("predictors", "logistic")
@@ -82,23 +113,27 @@ def _floor(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
         seconds = time.perf_counter() - start
         found = {name: fitted.scores(stage.random_features[name]).softmax(1).numpy() for name in parts}
     else:
+        from threadpoolctl import threadpool_limits
+
         rows = stage.rows(trial.shots, trial.seed)
         if trial.method == floors.MAJORITY:
             found = {n: floors.majority_probabilities(rows.labels, classes, len(d)) for n, d in parts.items()}
         else:
-            answers = floors.raw_logistic_probabilities(rows, rows.labels, classes, list(parts.values()))
+            with threadpool_limits(torch.get_num_threads()):
+                answers = floors.raw_logistic_probabilities(rows, rows.labels, classes, list(parts.values()))
             found = dict(zip(parts, answers, strict=True))
         seconds = time.perf_counter() - start
     row = Row(**_identity(trial), seconds=seconds, trainable_parameters=0)
     return _judge(row, trial, stage, found, start)
 
 
-def _predictor(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
+def _predictor(trial: Trial, stage: Stage) -> Outcome:
     train = stage.examples(trial.shots, trial.seed)
     start = time.perf_counter()
     cls = ingredients.find("predictors", trial.method)
     unlabeled = stage.features.get("unlabeled")
-    fitted = fit(cls, train, stage.classes, unlabeled, folds=trial.config["folds"], seed=trial.seed)
+    search = {"folds": trial.config["folds"], "limit": trial.config.get("limit")}
+    fitted = fit(cls, train, stage.classes, unlabeled, **search, seed=trial.seed)
     seconds = time.perf_counter() - start
     adapted = Adapted(stage.model, stage.splits.classes, stage.pool.modality, fitted)
     tested = time.perf_counter()
@@ -116,7 +151,7 @@ def _predictor(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
     return outcome
 
 
-def _tuner(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
+def _tuner(trial: Trial, stage: Stage) -> Outcome:
     examples, rows = stage.examples(trial.shots, trial.seed), stage.rows(trial.shots, trial.seed)
     config = copy.deepcopy(trial.config)
     start = time.perf_counter()
@@ -139,7 +174,7 @@ def _tuner(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
     return _test(row, trial, stage, adapted, reuse="weight_decays" in config)
 
 
-def _recipe(trial: Trial, stage: Stage, folder: Path | None) -> Outcome:
+def _recipe(trial: Trial, stage: Stage) -> Outcome:
     from ..run import adapt
 
     start = time.perf_counter()
@@ -205,3 +240,6 @@ def _tested(stage: Stage) -> dict:
     if stage.splits.shifted is not None and len(stage.splits.shifted):
         parts["shifted"] = stage.splits.shifted
     return parts
+
+
+_KINDS = {"floor": _floor, "predictor": _predictor, "tuner": _tuner, "recipe": _recipe}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import Model
+from .attention import ShortAttention
 from .cast import Cast
 from .rows import Rows
 from .step import Step
@@ -56,8 +57,10 @@ class Learner:
     ):
         self.cast, self.objectives, self.tuner, self.data = cast, list(objectives), tuner, data
         self.settings, self.schedule = settings, schedule
-        for objective, _ in self.objectives:
-            objective.prepare(cast, data)
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            for objective, _ in self.objectives:
+                objective.prepare(cast, data)
         if tuner is not None:
             tuner.apply(cast.model, data)
             cast.model.changes.append({"tune": tuner.describe()})
@@ -68,7 +71,7 @@ class Learner:
 
     def _reusable_depth(self) -> int:
         """Blocks whose outputs never change in this run: frozen, without views, read by one member alone."""
-        views = any(getattr(objective, "view", None) is not None for objective, _ in self.objectives)
+        views = any(objective.redraws for objective, _ in self.objectives)
         alone = len(self.cast.members) == 1
         return self.tuner.prefix(self.cast.model) if alone and not views else 0
 
@@ -98,9 +101,10 @@ class LossModule(nn.Module):
     def forward(self, batch: dict, step: Step) -> dict[str, Tensor]:
         """Mean of every term over the batch's rows, weighted by `weight` where rows have one."""
         terms: dict[str, Tensor] = {}
-        for objective, weight in self.objectives:
-            for name, term in objective.loss(self.cast, batch, step).items():
-                terms[name] = terms.get(name, 0.0) + weight * _reduce(term, batch.get("weight"))
+        with ShortAttention():
+            for objective, weight in self.objectives:
+                for name, term in objective.loss(self.cast, batch, step).items():
+                    terms[name] = terms.get(name, 0.0) + weight * _reduce(term, batch.get("weight"))
         return terms
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..models import Tower
 from .randomness import uniform
 from .step import Step
 
@@ -28,6 +29,23 @@ def hide(batch: dict, kept: Tensor, hidden: Tensor) -> dict:
     """A new batch in which the leading tower sees only the `kept` tokens; `hidden` is added to it."""
     modality = batch["modality"]
     return {**batch, modality: {**batch[modality], "keep_tokens": kept}, "hidden": hidden}
+
+
+def with_grid(batch: dict, tower: Tower) -> dict:
+    """The batch with `grid`, (rows, columns) of the tower's tokens; as it is where the tower reads no patches."""
+    try:
+        side = tower.patch.stride[0]
+    except LookupError:
+        return batch
+    height, width = batch["image"]["pixel_values"].shape[2:]
+    return {**batch, "grid": (height // side, width // side)}
+
+
+def drawn(view, batch: dict, step: Step, draw: int = 0) -> dict:
+    """The batch as a view shows it; of a list of views, each sees what the one before it made."""
+    for one in view if isinstance(view, list) else [view]:
+        batch = one.view(batch, step, draw)
+    return batch
 
 
 def noise(batch: dict, step: Step, *shape: int, draw: int = 0) -> Tensor:

@@ -12,15 +12,19 @@ from ..models import Model
 from .atomic import write_atomic
 from .loop import Trace
 
-FILE = "finished.safetensors"
+FILE, TRAINING = "finished.safetensors", "training.safetensors"
 
 
 def save_outcome(folder: Path, model: Model, trace: Trace) -> None:
-    """Trainable weights and buffers; all else is as the same structural changes make it again."""
+    """Trainable weights and buffers; all else is as the same structural changes make it again.
+
+    The checkpoint of the training, which is done, is removed.
+    """
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(model).items()}
     write_atomic(folder / FILE, save(tensors, {"trace": json.dumps(dataclasses.asdict(trace))}))
+    (folder / TRAINING).unlink(missing_ok=True)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ def uniform(seed: int, step: int, rows: Tensor, *shape: int, stream: int = 0) ->
     """
     count = math.prod(shape)
     key = _mix(torch.tensor([seed * 1_000_003 + stream], dtype=torch.int64) + _GOLDEN)
-    key = _mix(key + (step + 1) * _GOLDEN)
+    key = _mix(key + torch.tensor([step + 1]) * _GOLDEN)
     per_row = _mix(key + (rows.cpu().long() + 1) * _GOLDEN).unsqueeze(1)
     bits = _mix(per_row + torch.arange(1, count + 1, dtype=torch.int64) * _GOLDEN)
     return (_shift_right(bits, 40).float() / (1 << 24)).view(len(rows), *shape).to(rows.device)

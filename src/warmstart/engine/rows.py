@@ -14,16 +14,18 @@ from .features import Encoder, Features
 class Rows:
     """A dataset prepared for the towers of one model.
 
-    batch(rows) gives a dict: for each modality its inputs; `label` (B,) int64 where there are labels; `rows`
+    batch(rows) gives a dict: for each modality the inputs of its first role, and those of its further roles by
+    their names (`keys`: role -> where its inputs stand); `label` (B,) int64 where there are labels; `rows`
     (B,) int64, their identities; `weight` (B,) where there are weights; `modality`, which tower leads.
     """
 
     def __init__(self, model: Model, dataset: Dataset):
         self.dataset, self.model = dataset, model
-        self.inputs = {}
+        self.inputs, self.keys = {}, {}
         for role, kind in dataset.roles.items():
-            if kind in model.towers and kind not in self.inputs:
-                self.inputs[kind] = model.tower(kind).prepare(dataset, role)
+            if kind in model.towers:
+                self.keys[role] = key = role if kind in self.inputs else kind
+                self.inputs[key] = model.tower(kind).prepare(dataset, role)
         if not self.inputs:
             model.tower(dataset.modality)
         self.modality = dataset.modality
@@ -48,8 +50,8 @@ class Rows:
 
     def batch(self, rows: np.ndarray) -> dict:
         batch: dict = {"modality": self.modality, "rows": torch.from_numpy(np.asarray(rows, dtype=np.int64))}
-        for kind, inputs in self.inputs.items():
-            batch[kind] = inputs.batch(rows)
+        for key, inputs in self.inputs.items():
+            batch[key] = inputs.batch(rows)
         if self._states is not None:
             batch[self.modality][CACHED_STATE] = self._states.padded(np.asarray(rows))
             batch[self.modality][CACHED_DEPTH] = self._depth

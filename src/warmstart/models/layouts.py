@@ -28,6 +28,8 @@ class Layout:
     embed_is_state: the module at `embed` returns exactly what the first block reads, so cached states can
         stand in for it.
     resumable: the architecture's forward may be entered at any block with that block's state alone.
+    prefix_tokens: tokens before those of the patches (class, distillation, registers), where the module does not
+        say so itself.
     """
 
     blocks: str
@@ -36,6 +38,7 @@ class Layout:
     parts: dict[str, Place] = field(default_factory=dict)
     embed_is_state: bool = False
     resumable: bool = True
+    prefix_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,10 @@ _DISTILBERT = Layout(
 )
 
 
-def _vit(blocks: str, first: str, second: str) -> Layout:
+def _vit(blocks: str, first: str, second: str, prefix_tokens: int = 1) -> Layout:
     return Layout(
         blocks=blocks,
+        prefix_tokens=prefix_tokens,
         embed="embeddings",
         embed_is_state=True,
         norm="layernorm",
@@ -138,9 +142,10 @@ _GPT2 = Layout(
 )
 
 
-def _clip(norm: str) -> Layout:
+def _clip(norm: str, prefix_tokens: int = 0) -> Layout:
     return Layout(
         blocks="encoder.layers",
+        prefix_tokens=prefix_tokens,
         embed="embeddings",
         norm=norm,
         parts=_places(
@@ -179,7 +184,7 @@ LAYOUTS: dict[str, Layout] = {
     "ElectraModel": _BERT,
     "DistilBertModel": _DISTILBERT,
     "ViTModel": _vit("layers", "layernorm_before", "layernorm_after"),
-    "DeiTModel": _vit("layers", "layernorm_before", "layernorm_after"),
+    "DeiTModel": _vit("layers", "layernorm_before", "layernorm_after", prefix_tokens=2),
     "Dinov2Model": _vit("encoder.layer", "norm1", "norm2"),
     "LlamaModel": _LLAMA,
     "MistralModel": _LLAMA,
@@ -187,7 +192,7 @@ LAYOUTS: dict[str, Layout] = {
     "Qwen3Model": _LLAMA,
     "GPT2Model": _GPT2,
     "CLIPTextModel": _clip("final_layer_norm"),
-    "CLIPVisionModel": _clip("post_layernorm"),
+    "CLIPVisionModel": _clip("post_layernorm", prefix_tokens=1),
     "VisionTransformer": _TIMM_VIT,
     "EfficientNet": Layout(blocks="blocks", embed="conv_stem"),
     "MobileNetV3": Layout(blocks="blocks", embed="conv_stem"),

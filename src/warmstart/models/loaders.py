@@ -73,7 +73,7 @@ def _from_folder(source: str, folder: Path | str, pretrained: bool) -> Model:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{source}: transformers cannot load it: {reason}") from error
-    return _with_inputs(source, backbone.eval(), _folder_settings(folder, backbone))
+    return with_inputs(source, backbone.eval(), _folder_settings(folder, backbone))
 
 
 def _folder_settings(folder: Path | str, backbone: nn.Module) -> dict[str, InputSettings]:
@@ -113,7 +113,7 @@ def _unprepared(dataset, role=None):
     raise ModelError("this model has no tokenizer and no image settings: load it with load_model")
 
 
-def _with_inputs(source: str, backbone: nn.Module, settings: dict[str, InputSettings]) -> Model:
+def with_inputs(source: str, backbone: nn.Module, settings: dict[str, InputSettings]) -> Model:
     model = around(backbone)
     for modality, tower in model.towers.items():
         tower.prepare = settings[modality].prepare
@@ -157,7 +157,7 @@ def _from_timm(source: str, pretrained: bool) -> Model:
     size = int(size or stated["input_size"][-1])
     mean = [float(mean)] * 3 if mean is not None else stated["mean"]
     std = [float(std)] * 3 if std is not None else stated["std"]
-    return _with_inputs(source, backbone.eval(), {"image": image_settings(size, mean, std, {})})
+    return with_inputs(source, backbone.eval(), {"image": image_settings(size, mean, std, {})})
 
 
 def _untrained(transformers, config) -> nn.Module:

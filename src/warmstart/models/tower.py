@@ -16,6 +16,7 @@ from .wrapped import innermost, is_wrapper
 
 CACHED_STATE = "state"
 CACHED_DEPTH = "state_depth"
+KEPT_TOKENS = "keep_tokens"
 
 _OWN_POOLING = "pooler"
 
@@ -55,6 +56,24 @@ class Tower:
     @property
     def depth(self) -> int:
         return len(self.blocks)
+
+    @property
+    def prefix_tokens(self) -> int:
+        """How many tokens (class, distillation, registers) stand before those of the patches."""
+        return int(getattr(self.module, "num_prefix_tokens", self.layout.prefix_tokens))
+
+    @property
+    def patch(self) -> nn.Conv2d:
+        """The convolution that turns square patches of an image into tokens.
+
+        Raises LookupError where the encoder has none.
+        """
+        for module in self.module.modules():
+            if isinstance(module, nn.Conv2d):
+                if module.kernel_size == module.stride and len(set(module.stride)) == 1 and module.stride[0] > 1:
+                    return module
+                break
+        raise LookupError(f"{type(self.module).__name__} does not read an image as square patches")
 
     def parts(self, *patterns: str) -> list[Part]:
         """The parts whose names match any of these patterns (`block.*.attention.*`, `block.5.ffn.in`, `norm`).
@@ -123,9 +142,12 @@ class Tower:
         """inputs: what `prepare(...).batch(rows)` gives. keep: part names whose outputs are recorded.
 
         Where inputs hold a cached state (B, ...) of the first `state_depth` blocks, those blocks are left out.
+        Where they hold `keep_tokens` (B, K), indices among the tokens after the prefix tokens, the blocks see those
+        and the prefix tokens alone, in that order.
         """
         inputs = dict(inputs)
         state, depth = inputs.pop(CACHED_STATE, None), int(inputs.pop(CACHED_DEPTH, 0))
+        kept = inputs.pop(KEPT_TOKENS, None)
         states: dict[str, Tensor] = {}
         with ExitStack() as stack:
             for part in self.parts(*keep) if keep else ():
@@ -133,9 +155,27 @@ class Tower:
                 stack.callback(handle.remove)
             if state is not None:
                 stack.enter_context(self._resumed(state, depth))
+            if kept is not None:
+                if state is not None or "attention_mask" in inputs:
+                    raise ValueError("keep_tokens goes with neither a cached state nor an attention mask")
+                stack.callback(self._keeping(kept).remove)
             tokens, pooled = self.forward(self.module, inputs)
         mask = inputs.get("attention_mask")
         return Encoding(self._pooled(tokens, pooled, mask), tokens, None if mask is None else mask.bool(), states)
+
+    def _keeping(self, kept: Tensor):
+        """Handle of a hook that gives the first block the prefix tokens and the kept ones, no others."""
+        prefix = self.prefix_tokens
+        positions = torch.arange(prefix, device=kept.device).expand(len(kept), -1)
+        positions = torch.cat([positions, kept + prefix], dim=1)
+        rows = torch.arange(len(kept), device=kept.device).unsqueeze(1)
+
+        def select(module: nn.Module, args: tuple, kwargs: dict):
+            if args:
+                return (args[0][rows, positions], *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": kwargs["hidden_states"][rows, positions]}
+
+        return self.blocks[0].register_forward_pre_hook(select, with_kwargs=True)
 
     def _pooled(self, tokens: Tensor | None, pooled: Tensor | None, mask: Tensor | None) -> Tensor:
         if self.pool != "own" and tokens is not None:

@@ -23,6 +23,11 @@ from ..engine.step import Step
 class Objective(Ingredient):
     """A loss over the members of a run."""
 
+    @property
+    def redraws(self) -> bool:
+        """Whether what the model sees of a row changes from step to step, so that no state can be cached."""
+        return getattr(self, "view", None) is not None
+
     def prepare(self, cast: Cast, data: Rows) -> None:
         """Attach to the cast what the loss needs; called once, before the tuner is applied."""
 

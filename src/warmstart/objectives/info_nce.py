@@ -43,7 +43,7 @@ class InfoNce(Objective):
 
     def __init__(
         self,
-        view: View | None = None,
+        view: View | list[View] | None = None,
         roles: tuple[str, str] | None = None,
         temperature: float | Schedule = 0.07,
         learned: bool = False,

@@ -32,9 +32,9 @@ class Forgetting(Probe):
     compared, at most. objective: the one that the model was pretrained with; modules that it needs (a decoder)
     must still be attached to both models.
     Raises ValueError where they are not.
-    Source: neighbourhood agreement as in Hryniowski and Wong 2020 (arXiv 2007.11687); loss of the pretraining
-    objective as in corda (arXiv 2406.05223) and others.
-    Differs from the paper: k nearest instead of all within a radius.
+    Source: neighbourhood agreement as in Hryniowski and Wong 2020 (arXiv 2012.03793); loss of an old ability as
+    in Yang et al. 2024 (arXiv 2406.05223).
+    Differs from the paper: the former compares layers of one network, here two states of one.
     """
 
     def __init__(self, before: str = "start", k: int = 10, rows: int = 2000, objective: Objective | None = None):

@@ -86,7 +86,7 @@ class Lora(Tuner):
     def fold(self, model: Model) -> None:
         for path, layer in _lora_layers(model).items():
             layer.merge()
-            model.backbone.set_submodule(path, layer.get_base_layer())
+            model.backbone.set_submodule(path, layer.base_layer)
         if hasattr(model.backbone, "peft_config"):
             del model.backbone.peft_config
         model.forget({"tune": self.describe()})
@@ -114,4 +114,4 @@ def _is_pointwise(layer: nn.Module) -> bool:
 def _lora_layers(model: Model) -> dict[str, nn.Module]:
     """peft's LoRA layers by their path in the backbone."""
     found = model.backbone.named_modules()
-    return {path: module for path, module in found if is_wrapper(module) and hasattr(module, "lora_A")}
+    return {path: module for path, module in found if is_wrapper(module) and "lora_A" in module._modules}

@@ -54,14 +54,19 @@ class ScaleShift(Tuner):
     @torch.no_grad()
     def fold(self, model: Model) -> None:
         """Raises ModelError where a layer carries another change that was not folded before."""
-        for tower in model.towers.values():
-            for path, layer in tower.linears() + tower.norms():
-                if isinstance(layer, _Scaled):
-                    if is_wrapper(layer.base_layer):
-                        raise ModelError(f"{path}: fold the other change of this layer before scale_shift")
-                    for name, value in layer.folded().items():
-                        getattr(layer.base_layer, name).copy_(value)
-                    tower.module.set_submodule(path, layer.base_layer)
+        scaled = [
+            (tower, path, layer)
+            for tower in model.towers.values()
+            for path, layer in tower.linears() + tower.norms()
+            if isinstance(layer, _Scaled)
+        ]
+        for _, path, layer in scaled:
+            if is_wrapper(layer.base_layer):
+                raise ModelError(f"{path}: fold the other change of this layer before scale_shift")
+        for tower, path, layer in scaled:
+            for name, value in layer.folded().items():
+                getattr(layer.base_layer, name).copy_(value)
+            tower.module.set_submodule(path, layer.base_layer)
         model.forget({"tune": self.describe()})
 
     @classmethod

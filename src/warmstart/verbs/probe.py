@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..engine.cast import Cast
 from ..engine.atomic import write_atomic
+from ..engine.cast import Cast
 from ..models import Model
 from ..probes import Probe
 from .state import State
