@@ -175,7 +175,7 @@ def test_finished_steps_are_not_repeated(tmp_path, monkeypatch):
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
     run_recipe(ONE_STEP, out=tmp_path)
-    with pytest.raises(RecipeError, match="holds a run with another document and seed; name another folder"):
+    with pytest.raises(RecipeError, match="holds a run with another recipe and seed; name another folder"):
         run_recipe(ONE_STEP, out=tmp_path, seed=1, overrides={"tune.steps": 3})
 
 

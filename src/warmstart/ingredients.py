@@ -135,9 +135,11 @@ def fill(function: typing.Callable, arguments: dict, owner: str, *, make: bool =
 
 def signature_of(function: typing.Callable) -> dict[str, inspect.Parameter]:
     """The parameters that a recipe writes."""
-    found = inspect.signature(function).parameters
+    found = list(inspect.signature(function).parameters.values())
+    if found and found[0].name in ("self", "state"):
+        del found[0]
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {key: p for key, p in found.items() if key not in ("self", "state") and p.kind not in open_ended}
+    return {p.name: p for p in found if p.kind not in open_ended}
 
 
 def slot_names(function: typing.Callable) -> set[str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +16,17 @@ import torch
 from . import ingredients, verbs
 from ._verb import verb as _callable_module
 from .adapted import Adapted
-from .data.dataset import DataError, Dataset, Splits
+from .data.dataset import Dataset, Splits
 from .data.load import load_data
-from .engine.atomic import write_atomic
 from .engine.calibration import expected_calibration_error
 from .engine.loop import Trace, TrainingFailed
 from .engine.readout import class_scores, labelled
 from .engine.search import Fitted
-from .models import Model, ModelError, load_model
+from .models import Model, load_model
 from .models.builders import build_model
 from .recipe import Recipe, RecipeError, Step, load_recipe
+from .run_record import STEPS, open_record, versions, write_record
 from .verbs.state import Progress, State, frozen
-
-RECORD = "run.json"
-_LIBRARIES = ("warmstart", "torch", "transformers", "peft", "accelerate", "numpy")
 
 
 @dataclass
@@ -87,7 +81,7 @@ def run_recipe(
     in_zoo = recipe.name.startswith("zoo/")
     folder = None if out is None else Path(out) / (recipe.name.removeprefix("zoo/") if in_zoo else "")
     main = is_main_process()
-    record = _open_record(recipe, source, data, seed, folder, main)
+    record = open_record(recipe, source, data, seed, folder, main)
     splits = load_data(**data) if isinstance(data, dict) else load_data(data)
     state = _begin(recipe, source, splits, seed)
     state.out, state.main, state.trackers = Path(out) if in_zoo and out is not None else folder, main, trackers
@@ -96,9 +90,9 @@ def run_recipe(
     found = _execute(recipe, state, folder, record)
     found.metrics = _metrics(state)
     if folder is not None and main:
-        _write_record(folder, record | {"finished": True, "metrics": found.metrics, "versions": _versions()})
+        write_record(folder, record | {"finished": True, "metrics": found.metrics, "versions": versions()})
         if in_zoo:
-            shutil.rmtree(folder / "steps", ignore_errors=True)
+            shutil.rmtree(folder / STEPS, ignore_errors=True)
     return found
 
 
@@ -152,7 +146,7 @@ def _execute(recipe: Recipe, state: State, folder: Path | None, record: dict) ->
     for place, (name, step) in enumerate(recipe.steps.items()):
         start = time.perf_counter()
         state.step, state.members, state.made = name, {}, None
-        state.folder = None if folder is None else folder / "steps" / f"{place + 1}-{name}"
+        state.folder = None if folder is None else folder / STEPS / f"{place + 1}-{name}"
         state.report(Progress(name, step.verb))
         result = _do(recipe, step, state)
         if name in recipe.wanted:
@@ -164,7 +158,7 @@ def _execute(recipe: Recipe, state: State, folder: Path | None, record: dict) ->
         if folder is not None and state.main:
             before = record["steps"].get(name, {}).get("seconds", 0.0)
             record["steps"][name] = {"verb": step.verb, "seconds": before + seconds[name], **result}
-            _write_record(folder, record)
+            write_record(folder, record)
     return Run(recipe, state.model, state.fitted, state.adapted, {}, state.traces, state.reports, seconds)
 
 
@@ -178,8 +172,10 @@ def _do(recipe: Recipe, step: Step, state: State) -> dict:
             slots = ingredients.slot_names(verb)
             written = {key: state.resolve(item) if key in slots else item for key, item in step.arguments.items()}
             return verb(state, **ingredients.fill(verb, written, step.verb))
-    except (ModelError, DataError, ingredients.IngredientError, TrainingFailed, LookupError, ValueError) as error:
-        raise RecipeError(f"{where}: {error}") from error
+    except (KeyError, IndexError):
+        raise
+    except (ValueError, LookupError, TrainingFailed) as error:
+        raise RecipeError(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def _metrics(state: State) -> dict[str, float]:
@@ -198,44 +194,6 @@ def _metrics(state: State) -> dict[str, float]:
         found["ece"] = expected_calibration_error(probabilities.max(1), answers == labels)
     for step, report in state.reports.items():
         found |= {f"{step}.{name}": value for name, value in report.items() if isinstance(value, int | float)}
-    return found
-
-
-def _open_record(recipe: Recipe, source, data, seed: int, folder: Path | None, main: bool) -> dict:
-    """The run's record so far. Raises RecipeError where the folder holds a run of something else."""
-    identity = {
-        "recipe": recipe.name,
-        "document": {key: recipe.document[key] for key in ("card", "steps") if key in recipe.document},
-        "model": source if isinstance(source, str | dict) else type(source).__name__,
-        "data": data if isinstance(data, str | dict) else str(data) if isinstance(data, Path) else type(data).__name__,
-        "seed": seed,
-    }
-    identity = json.loads(json.dumps(identity, default=str))
-    record = {**identity, "finished": False, "steps": {}}
-    if folder is None:
-        return record
-    if (folder / RECORD).exists():
-        known = json.loads((folder / RECORD).read_text())
-        changed = [key for key, value in identity.items() if known.get(key) != value]
-        if changed:
-            raise RecipeError(f"{folder}: holds a run with another {' and '.join(changed)}; name another folder")
-        record["steps"] = known.get("steps", {})
-    elif main:
-        _write_record(folder, record)
-    return record
-
-
-def _write_record(folder: Path, record: dict) -> None:
-    write_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False, default=str).encode())
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -38,9 +38,9 @@ class Trial:
     @property
     def id(self) -> str:
         """A file name: readable, short, and of no other trial."""
-        whole = f"{self.method}-{self.model}-{self.shots}-{self.seed}"
+        whole = json.dumps([self.method, self.model, self.shots, self.seed])
         short = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{self.method[:40]}-{self.model[-40:]}-{self.shots}-{self.seed}")
-        return f"{short}-{hashlib.blake2b(whole.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+        return f"{short}-{hashlib.blake2b(whole.encode(), digest_size=4).hexdigest()}"
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +17,7 @@ class Progress:
 
     def __init__(self, console: Console | None = None):
         # Names of methods, models and folders are the user's: nothing in them is markup.
-        self.console = console or Console(markup=False, highlight=False)
+        self.console = console or Console(markup=False, highlight=False, width=_width())
         self.session, self.live = None, None
         self.scores: dict[tuple, list[float]] = defaultdict(list)
         self.failed: dict[tuple, str] = {}
@@ -38,7 +39,7 @@ class Progress:
         self.console.print(
             Text(f"{self.total} trials, about {estimate}; results go to {session.folder}"), soft_wrap=True
         )
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=4)
             self.live.start()
 
@@ -46,6 +47,7 @@ class Progress:
         """row: None where the trial starts."""
         if row is None:
             self.running[trial.id] = f"{trial.method} ({_shots(trial.shots)}, seed {trial.seed})"
+            self._refresh()
             return
         self.running.pop(trial.id, None)
         self.done += 1
@@ -57,6 +59,7 @@ class Progress:
             self.failed[key] = row.reason
         if self.live is None:
             self._line(trial, row)
+        self._refresh()
 
     def stop(self) -> None:
         if self.live is not None:
@@ -82,6 +85,10 @@ class Progress:
         if (folder / "winner").exists():
             self.console.print(Text(f"winner: {folder / 'winner'}"), soft_wrap=True)
 
+    def _refresh(self) -> None:
+        if self.live is not None:
+            self.live.refresh()
+
     def _line(self, trial, row) -> None:
         score = f"{getattr(row, self.session.request.metric):.1%}" if row.status == "ok" else f"failed: {row.reason}"
         name = f"{trial.method} ({trial.model})" if len(self.session.stages) > 1 else trial.method
@@ -89,12 +96,12 @@ class Progress:
         left = f", about {clock(self.clock.left())} left" if self.done < self.total else ""
         self.console.print(Text(f"{line}  {_seconds(row.seconds)}{left}"), soft_wrap=True)
 
-    def _table(self) -> Table:
+    def _table(self) -> Group:
         title = f"{self.done} of {self.total} trials"
         if self.running:
             title += f", now {', '.join(self.running.values())}, about {clock(self.clock.left())} left"
         shots = self.session.request.shots
-        table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         table.add_column("method")
         for item in shots:
             table.add_column(_shots(item), justify="right")
@@ -102,7 +109,7 @@ class Progress:
         for model, method in dict.fromkeys((t.model, t.method) for t in self.session.plan.trials):
             cells = [self._cell(model, method, item) for item in shots]
             table.add_row(Text(f"{method} ({model})" if several else method), *cells)
-        return table
+        return Group(Text(title), table)
 
     def _cell(self, model: str, method: str, shots) -> str:
         scores = self.scores.get((model, method, shots))
@@ -153,6 +160,11 @@ class Countdown:
         pace = (self.marked - self.started + prior) / max(self.finished_estimate + prior, 1e-9)
         left = max(self.estimate - self.finished_estimate, 0.0) * pace
         return max(left - (self.now() - self.marked), 0.0)
+
+
+def _width() -> int | None:
+    """A file has no width of its own: enough for a leaderboard."""
+    return None if sys.stdout.isatty() else 120
 
 
 def clock(seconds: float) -> str:

@@ -111,7 +111,7 @@ def _learner(model, name, rows, examples, steps, rate, seed) -> Learner:
     _set_head(twin, weights, biases)
     tuner = ingredients.build("tuners", name)
     settings = Settings(
-        steps=steps, batch_size=min(BATCH_SIZE, len(rows)), learning_rate=rate, head_factor=10.0, seed=seed
+        steps=steps, batch_size=min(BATCH_SIZE, len(rows)), learning_rate=rate, head_factor=1.0, seed=seed
     )
     schedule = ingredients.build("schedules", {"learning_rate": {"warmup": _WARMUP}})
     objective = ingredients.build("objectives", "cross_entropy")

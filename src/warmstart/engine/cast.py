@@ -16,11 +16,13 @@ class Cast:
     A derived member is refreshed after every update:
     frozen:  a copy made once, never changed;
     average: w <- rate * w + (1 - rate) * source, an exponential moving average of all weights (buffers copied).
+
+    averages: the moving averages, name -> (source, rate).
     """
 
     def __init__(self, model: Model, **members: Model):
         self.members: dict[str, Model] = {"model": model, **members}
-        self._averages: dict[str, tuple[str, float]] = {}
+        self.averages: dict[str, tuple[str, float]] = {}
 
     @property
     def model(self) -> Model:
@@ -46,12 +48,19 @@ class Cast:
         """Add a moving average of a member under this name."""
         if not 0 <= rate < 1:
             raise ValueError(f"the rate of a moving average lies in [0, 1), not {rate}")
-        self._averages[name] = (source, rate)
+        self.averages[name] = (source, rate)
         return self.freeze(name, source)
+
+    def rebuild(self) -> None:
+        """Copy the sources of averages again, where these got other weights by a change of structure."""
+        for name, (source, _) in self.averages.items():
+            if dict(self[name].named_parameters()).keys() != dict(self[source].named_parameters()).keys():
+                self.freeze(name, source)
 
     @torch.no_grad()
     def refresh(self) -> None:
-        for name, (source, rate) in self._averages.items():
+        """Bring the derived members up to date."""
+        for name, (source, rate) in self.averages.items():
             averaged = dict(self[name].named_parameters())
             for key, value in self[source].named_parameters():
                 averaged[key].lerp_(value.to(averaged[key].dtype), 1 - rate)

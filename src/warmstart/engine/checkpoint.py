@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..models import Model
+from .atomic import write_atomic
 
-def save_training(folder: Path, learner, trace, done: int) -> None:
+FILE = "training.safetensors"
+
+
+def save_training(folder: Path, learner, trace, best, done: int) -> None:
     """Write everything that a run needs to continue bit for bit after `done` updates.
 
-    One file, replaced as a whole: a kill at any moment leaves the old one or the new one.
+    One file, replaced as a whole: a kill at any moment leaves the old one or the new one. Members that never
+    change are left out; who continues the run makes them again.
+    Raises DataError where the file system refuses.
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{name}": p.detach() for name, p in learner.cast.model.trainable()}
-    tensors |= {f"model.{name}": b for name, b in learner.cast.model.named_buffers()}
-    for member in learner.cast:
-        if member != "model":
-            state = learner.cast[member].state_dict()
-            tensors |= {f"member.{member}.{name}": tensor for name, tensor in state.items()}
+    tensors = {f"model.{name}": tensor for name, tensor in changing(learner.cast.model).items()}
+    for member in learner.cast.averages:
+        tensors |= {f"member.{member}.{name}": tensor for name, tensor in _weights(learner.cast[member]).items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (best.weights or {}).items()}
     tensors |= _optimizer_tensors(learner.optimizer)
     clock = {
         "done": done,
         "losses": trace.losses,
         "validations": trace.validations,
         "tokens": trace.tokens,
+        "best": best.value,
+        "misses": best.misses,
         "settings": vars(learner.settings),
     }
-    data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"clock": json.dumps(clock)})
-    write_atomically(folder / "training.safetensors", data)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(folder / FILE, save(tensors, {"clock": json.dumps(clock)}))
 
 
-def load_training(folder: Path, learner, trace) -> int:
+def load_training(folder: Path, learner, trace, best) -> int:
     """Restore what `save_training` wrote; returns the updates already made, 0 where there is nothing.
 
-    Raises ValueError where the saved run had other settings.
+    Raises ValueError where the saved run had other settings, or trained something else.
     """
     from safetensors import safe_open
 
-    path = folder / "training.safetensors"
+    path = folder / FILE
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:
@@ -52,22 +57,37 @@ def load_training(folder: Path, learner, trace) -> int:
     if clock["settings"] != json.loads(json.dumps(vars(learner.settings))):
         changed = [k for k, v in vars(learner.settings).items() if clock["settings"].get(k) != v]
         raise ValueError(f"{path}: the saved run had other settings: {', '.join(changed)}")
-    _restore_members(learner, tensors)
+    _restore(path, changing(learner.cast.model), tensors, "model.")
+    for member in learner.cast.averages:
+        _restore(path, _weights(learner.cast[member]), tensors, f"member.{member}.")
     _restore_optimizer(learner.optimizer, tensors)
     trace.losses, trace.tokens = list(clock["losses"]), clock["tokens"]
     trace.validations = [tuple(pair) for pair in clock["validations"]]
+    best.value, best.misses = clock["best"], clock["misses"]
+    best.weights = _named(tensors, "best.") or None
     return clock["done"]
 
 
+def changing(model: Model) -> dict[str, Tensor]:
+    """What training may change: trainable weights and all buffers, by name."""
+    return dict(model.trainable()) | dict(model.named_buffers())
+
+
+def _weights(model: Model) -> dict[str, Tensor]:
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 @torch.no_grad()
-def _restore_members(learner, tensors: dict[str, Tensor]) -> None:
-    own = dict(learner.cast.model.trainable()) | dict(learner.cast.model.named_buffers())
+def _restore(path: Path, own: dict[str, Tensor], tensors: dict[str, Tensor], prefix: str) -> None:
+    saved = _named(tensors, prefix)
+    if {name: tensor.shape for name, tensor in saved.items()} != {name: tensor.shape for name, tensor in own.items()}:
+        raise ValueError(f"{path}: the saved run trained other weights than this one")
     for name, tensor in own.items():
-        tensor.copy_(tensors[f"model.{name}"])
-    for member in learner.cast:
-        if member != "model":
-            for name, tensor in learner.cast[member].state_dict().items():
-                tensor.copy_(tensors[f"member.{member}.{name}"])
+        tensor.copy_(saved[name])
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -77,21 +97,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     saved = optimizer.state_dict()
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, slot = name.split(".")
-            saved["state"].setdefault(int(index), {})[slot] = tensor
+    for name, tensor in _named(tensors, "optimizer.").items():
+        index, slot = name.split(".")
+        saved["state"].setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict(saved)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a kill, sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

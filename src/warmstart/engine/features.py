@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,11 +12,15 @@ from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..models import Model, Tower, fingerprint
-from .precision import autocast, best_precision
-from .store import Store
+from .precision import best_precision, inference
+from .store import Segment, Store, spill
 
+# One batch shape for each padded width: more rows would compute faster, and fill up more of a rare width's batch.
 BATCH_ROWS = 32
+BATCH_TOKENS = 512
 _WIDTH_STEP = 8
+_WIDE = 64
+_IN_MEMORY = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Features:
         return len(self.starts) - 1
 
     def pooled(self, rows: np.ndarray | None = None) -> Tensor:
-        """(N, D) float32 of features that have one entry a row."""
-        return torch.from_numpy(np.array(self.data if rows is None else self.data[rows]))
+        """(N, D) float32 of features that have one entry a row; all of them are mapped from disk, not read."""
+        return torch.from_numpy(self.data if rows is None else self.data[rows])
 
     def padded(self, rows: np.ndarray) -> Tensor:
         """The states of these rows: (B, T, D) padded with zeros on the right, or (B, C, H, W)."""
@@ -46,9 +51,9 @@ class Features:
 class Encoder:
     """Encodes rows of one dataset through one tower, by batches of fixed shape, through the cache.
 
-    A row's value does not depend on the rows beside it: rows are grouped by padded width, every batch has the
-    same number of rows (the last is filled up), and matrix kernels compute a row the same way wherever it
-    stands in a batch of one shape. So features repeat bit for bit, whichever rows are asked for.
+    A row's value does not depend on the rows beside it: rows are grouped by padded width, all batches of a width
+    have the same number of rows (the last is filled up), and matrix kernels compute a row the same way wherever
+    it stands in a batch of one shape. So features repeat bit for bit, whichever rows are asked for.
 
     depth: None for pooled features; else the states that block `depth` reads.
     """
@@ -62,97 +67,112 @@ class Encoder:
             what = "pooled" if depth is None else f"state{depth}"
             weights = fingerprint(self.tower.module)
             projected = fingerprint(self.tower.project)[:8] if self.tower.project is not None else ""
-            transform = f"{self.tower.pool}{int(self.tower.normalize)}{getattr(self.inputs, 'size', '')}"
-            self.store = Store(f"{weights}{projected}-{what}-{transform}-{best_precision()}")
+            pooling = f"{self.tower.pool}{int(self.tower.normalize)}{self.tower.skip_tokens}"
+            computed = f"{best_precision()}-{self.device.type}"
+            self.store = Store(f"{weights}{projected}-{what}-{pooling}-{self.inputs.transform}-{computed}")
 
     def features(self, rows: np.ndarray | None = None) -> Features:
         """Features of these rows of the dataset (all by default), in the order asked for."""
-        rows = np.arange(len(self.dataset)) if rows is None else np.asarray(rows)
-        keys = (self.dataset if len(rows) == len(self.dataset) else self.dataset.take(rows)).row_keys()
-        if len(rows) == len(self.dataset):
-            keys = keys[rows]
+        every = np.arange(len(self.dataset))
+        rows = every if rows is None else np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            raise ValueError(f"{self.dataset.name}: no rows to encode")
         if self.store is None:
-            return self._gather(rows, keys, [])
+            with inference(self.tower.module, self.device):
+                return _collected(*self._stream(rows))
+        keys = self.dataset.row_keys() if len(rows) == len(every) else self.dataset.take(rows).row_keys()
+        if len(rows) == len(every):
+            keys = keys[rows]
         segments = self.store.segments()
-        for segment in segments:
-            if len(segment.keys) == len(keys) and (segment.keys == keys).all():
-                return Features(segment.data, segment.starts)
-        known = {key for segment in segments for key in segment.keys.tolist()}
-        missing = [i for i, key in enumerate(keys.tolist()) if key not in known]
-        _, first = np.unique(keys[missing], return_index=True)
-        missing = np.asarray(missing, dtype=np.int64)[np.sort(first)]
+        missing = _missing(keys, segments)
         if len(missing):
-            segments.append(self._write(rows[missing], keys[missing]))
-        if len(segments[-1].keys) == len(keys) and (segments[-1].keys == keys).all():
-            return Features(segments[-1].data, segments[-1].starts)
-        return self._gather(rows, keys, segments)
+            with inference(self.tower.module, self.device):
+                segments.append(self.store.write(keys[missing], *self._stream(rows[missing])))
+        for segment in segments:
+            if np.array_equal(segment.keys, keys):
+                return Features(segment.data, segment.starts)
+        return _gathered(keys, segments)
 
-    def _write(self, rows: np.ndarray, keys: np.ndarray):
+    def _stream(self, rows: np.ndarray) -> tuple[np.ndarray, tuple[int, ...], Iterator[tuple[int, np.ndarray]]]:
+        """Entries of each row, shape of an entry, and the rows' values in the order they are computed."""
         values = self._compute(rows)
-        first_row, first = next(values)
-        counts = self._counts(rows, first)
+        first = next(values)
+        counts = np.ones(len(rows), dtype=np.int64)
+        if self.depth is not None and first[1].ndim == 2:
+            counts = self.inputs.lengths[rows] if self.inputs.padded else counts * len(first[1])
+        return counts, first[1].shape[1:], itertools.chain([first], values)
 
-        def all_values() -> Iterator[tuple[int, np.ndarray]]:
-            yield first_row, first
-            yield from values
-
-        return self.store.write(keys, counts, first.shape[1:], all_values())
-
-    def _gather(self, rows: np.ndarray, keys: np.ndarray, segments: list) -> Features:
-        if not segments:
-            found = dict(self._compute(rows))
-            values = [found[i] for i in range(len(rows))]
-        else:
-            where = {}
-            opened = [(segment.data, segment.starts, segment.keys.tolist()) for segment in segments]
-            for data, starts, segment_keys in opened:
-                for i, key in enumerate(segment_keys):
-                    where[key] = (data, starts[i], starts[i + 1])
-            values = [data[a:b] for data, a, b in (where[key] for key in keys.tolist())]
-        counts = np.array([len(value) for value in values], dtype=np.int64)
-        return Features(np.concatenate(values), np.concatenate([[0], np.cumsum(counts)]))
-
-    def _counts(self, rows: np.ndarray, example: np.ndarray) -> np.ndarray:
-        if self.depth is not None and example.ndim == 2:
-            fixed = len(np.unique(self.inputs.lengths)) == 1
-            return np.full(len(rows), len(example)) if fixed else self.inputs.lengths[rows]
-        return np.ones(len(rows), dtype=np.int64)
-
-    @torch.inference_mode()
     def _compute(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (position in `rows`, (entries, ...) float32), batch after batch."""
-        lengths = np.maximum(self.inputs.lengths[rows], 1)
-        widths = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
-        training = self.tower.module.training
-        self.tower.module.eval()
-        try:
-            with autocast(self.device):
-                for width in np.unique(widths):
-                    group = np.flatnonzero(widths == width)
-                    for start in range(0, len(group), BATCH_ROWS):
-                        positions = group[start : start + BATCH_ROWS]
-                        yield from self._batch(rows, positions, int(width))
-        finally:
-            self.tower.module.train(training)
+        if self.inputs.padded:
+            widths = np.minimum(_padded_widths(self.inputs.lengths[rows]), self.inputs.longest)
+        else:
+            widths = np.zeros(len(rows), dtype=np.int64)
+        for width in np.unique(widths):
+            group = np.flatnonzero(widths == width)
+            size = max(BATCH_TOKENS // int(width), 1) if self.inputs.padded else BATCH_ROWS
+            for start in range(0, len(group), size):
+                yield from self._batch(rows, group[start : start + size], int(width), size)
 
-    def _batch(self, rows: np.ndarray, positions: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
-        filled = np.concatenate([positions, np.repeat(positions[-1:], BATCH_ROWS - len(positions))])
+    def _batch(
+        self, rows: np.ndarray, positions: np.ndarray, width: int, size: int
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        filled = np.concatenate([positions, np.repeat(positions[-1:], size - len(positions))])
         inputs = self.inputs.batch(rows[filled])
         inputs = {name: _widen(tensor, width).to(self.device) for name, tensor in inputs.items()}
-        if self.depth is None:
-            values = self.tower.encode(inputs).pooled
-        else:
-            values = self.tower.state_before(inputs, self.depth)
+        pooled = self.depth is None
+        values = self.tower.encode(inputs).pooled if pooled else self.tower.state_before(inputs, self.depth)
         values = values.float().cpu().numpy()
         for i, position in enumerate(positions):
             value = values[i]
-            if self.depth is None or value.ndim != 2:
+            if pooled or value.ndim != 2:
                 value = value[None]
-            elif "attention_mask" in inputs:
+            elif self.inputs.padded:
                 value = value[: self.inputs.lengths[rows[position]]]
             yield int(position), value
+
+
+def _padded_widths(lengths: np.ndarray) -> np.ndarray:
+    """Lengths rounded up: to a multiple of 8, of 16 above 64 tokens, of 32 above 128."""
+    step = np.where(lengths <= _WIDE, _WIDTH_STEP, np.where(lengths <= 2 * _WIDE, 2 * _WIDTH_STEP, 4 * _WIDTH_STEP))
+    return -(-np.maximum(lengths, 1) // step) * step
 
 
 def _widen(tensor: Tensor, width: int) -> Tensor:
     """Pad (B, T) token fields on the right to the batch's fixed width; leave everything else alone."""
     return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1])) if tensor.ndim == 2 else tensor
+
+
+def _missing(keys: np.ndarray, segments: list[Segment]) -> np.ndarray:
+    """Positions of the keys that no segment holds, the first of equal ones only."""
+    known = np.concatenate([keys[:0], *(segment.keys for segment in segments)])
+    _, first = np.unique(keys, return_index=True)
+    first = np.sort(first)
+    return first[~np.isin(keys[first], known)]
+
+
+def _gathered(keys: np.ndarray, segments: list[Segment]) -> Features:
+    """The rows with these keys, copied together from wherever they are."""
+    found: dict[bytes, tuple[np.ndarray, int, int]] = {}
+    wanted = set(keys.tolist())
+    for segment in segments:
+        data, starts = segment.data, segment.starts
+        for i, key in enumerate(segment.keys.tolist()):
+            if key in wanted:
+                found[key] = data, starts[i], starts[i + 1]
+    places = [found[key] for key in keys.tolist()]
+    counts = np.array([end - start for _, start, end in places], dtype=np.int64)
+    values = ((i, data[start:end]) for i, (data, start, end) in enumerate(places))
+    return _collected(counts, places[0][0].shape[1:], values)
+
+
+def _collected(counts: np.ndarray, entry: tuple[int, ...], values: Iterator[tuple[int, np.ndarray]]) -> Features:
+    """Rows that are kept for this process alone: in memory, or where they are many in a file without a name."""
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    shape = (int(starts[-1]), *entry)
+    if 4 * np.prod(shape) > _IN_MEMORY:
+        return Features(spill(counts, entry, values), starts)
+    out = np.empty(shape, np.float32)
+    for i, value in values:
+        out[starts[i] : starts[i + 1]] = value
+    return Features(out, starts)

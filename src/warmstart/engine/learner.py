@@ -64,6 +64,7 @@ class Learner:
         if tuner is not None:
             tuner.apply(cast.model, data)
             cast.model.changes.append({"tune": tuner.describe()})
+            cast.rebuild()
             data.resume_from(self._reusable_depth())
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(cast.model, settings), lr=settings.learning_rate, fused=True
@@ -99,7 +100,7 @@ class LossModule(nn.Module):
         self.cast, self.objectives = cast, objectives
 
     def forward(self, batch: dict, step: Step) -> dict[str, Tensor]:
-        """Mean of every term over the batch's rows, weighted by `weight` where rows have one."""
+        """Mean over the batch's rows of every term, times the rows' `weight` where they have one."""
         terms: dict[str, Tensor] = {}
         with ShortAttention():
             for objective, weight in self.objectives:
@@ -111,9 +112,7 @@ class LossModule(nn.Module):
 def _reduce(term: Tensor, weights: Tensor | None) -> Tensor:
     if term.ndim == 0:
         return term
-    if weights is None:
-        return term.mean()
-    return (term * weights).sum() / weights.sum().clamp_min(1e-12)
+    return term.mean() if weights is None else (term * weights).mean()
 
 
 def _parameter_groups(model: Model, settings: Settings) -> list[dict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import batch_rows
 from .checkpoint import load_training, save_training
 from .learner import Learner
 from .precision import best_precision
 from .step import Step
-
-_SORT_BATCHES = 16
 
 
 class TrainingFailed(RuntimeError):
@@ -56,16 +56,14 @@ def train(
     settings = learner.settings
     accelerator = _accelerator(settings.precision, trackers, tracker_folder)
     share = accelerator.num_processes
-    if settings.batch_size % (share * settings.accumulate):
-        raise TrainingFailed(
-            f"a batch of {settings.batch_size} rows cannot be cut into {share} processes x {settings.accumulate} parts"
-        )
+    if settings.batch_size % share:
+        raise TrainingFailed(f"a batch of {settings.batch_size} rows cannot be cut into {share} equal parts")
     if trackers:
         accelerator.init_trackers("warmstart", config=vars(settings) | {"precision": str(settings.precision)})
     learner.cast.model.to(accelerator.device)
     module, optimizer = accelerator.prepare(learner.module, learner.optimizer)
     trace, best = Trace(), _Best()
-    start = load_training(checkpoint, learner, trace) if checkpoint is not None else 0
+    start = load_training(checkpoint, learner, trace, best) if checkpoint is not None else 0
     _set_training(learner, True)
     with torch.random.fork_rng():
         for index in range(start, settings.steps):
@@ -73,9 +71,7 @@ def train(
             torch.manual_seed(_step_seed(step, accelerator.process_index))
             learner.set_rates(step)
             rows = batch_rows(learner.data, settings, index)
-            parts = np.array_split(rows, share * settings.accumulate)
-            mine = parts[accelerator.process_index :: share]
-            terms = _update(accelerator, learner, module, optimizer, mine, step, trace)
+            terms = _update(accelerator, learner, module, optimizer, rows, step, trace)
             learner.after_update(step)
             loss = sum(terms.values())
             trace.losses.append(loss)
@@ -94,7 +90,7 @@ def train(
                     break
             if checkpoint is not None and checkpoint_every and (index + 1) % checkpoint_every == 0:
                 if accelerator.is_main_process:
-                    save_training(checkpoint, learner, trace, index + 1)
+                    save_training(checkpoint, learner, trace, best, index + 1)
                 accelerator.wait_for_everyone()
     best.restore(learner)
     _set_training(learner, False)
@@ -103,57 +99,27 @@ def train(
     return trace
 
 
-def _update(accelerator, learner, module, optimizer, parts, step: Step, trace: Trace) -> dict[str, float]:
+def _update(accelerator, learner, module, optimizer, rows: np.ndarray, step: Step, trace: Trace) -> dict[str, float]:
     optimizer.zero_grad(set_to_none=True)
+    mine = np.split(rows, accelerator.num_processes)[accelerator.process_index]
+    parts = np.array_split(mine, min(learner.settings.accumulate, len(mine)))
     sums: dict[str, Tensor] = {}
-    for i, rows in enumerate(parts):
-        batch = to_device(learner.data.batch(rows), accelerator.device)
+    for i, part in enumerate(parts):
+        batch = to_device(learner.data.batch(part), accelerator.device)
+        if "weight" in batch:
+            # Of the whole batch, so that its parts weigh what they weigh in it.
+            batch["weight"] = batch["weight"] / max(float(learner.data.weights[rows].mean()), 1e-12)
         trace.tokens += sum(t.numel() for t in _token_ids(batch)) * accelerator.num_processes
-        last = i == len(parts) - 1
-        with accelerator.no_sync(module) if not last else _nothing():
+        share = len(part) / len(mine)
+        with accelerator.no_sync(module) if i < len(parts) - 1 else nullcontext():
             terms = module(batch, step)
-            accelerator.backward(sum(terms.values()) / len(parts))
+            accelerator.backward(sum(terms.values()) * share)
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.detach() / len(parts)
+            sums[name] = sums.get(name, 0.0) + term.detach() * share
     if learner.settings.clip is not None:
         accelerator.clip_grad_norm_([p for _, p in learner.cast.model.trainable()], learner.settings.clip)
     optimizer.step()
     return {name: accelerator.reduce(term, "mean").item() for name, term in sums.items()}
-
-
-def batch_rows(data, settings, index: int) -> np.ndarray:
-    """The rows of update `index`: epochs of shuffled rows, rows of similar length together.
-
-    A batch larger than the data repeats rows.
-    """
-    per_epoch = max(1, len(data) // settings.batch_size)
-    epoch, place = divmod(index, per_epoch)
-    return _epoch_batches(data, settings.batch_size, settings.seed, epoch)[place]
-
-
-def _epoch_batches(data, size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    key = (size, seed, epoch)
-    cached = getattr(data, "_epoch", None)
-    if cached is None or cached[0] != key:
-        data._epoch = (key, list(_make_epoch(len(data), data.lengths, size, seed, epoch)))
-    return data._epoch[1]
-
-
-def _make_epoch(n: int, lengths: np.ndarray, size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(n)
-    if n < size:
-        order = np.resize(order, size)
-    full = len(order) // size
-    pool = size * _SORT_BATCHES
-    batches = []
-    for start in range(0, full * size, pool):
-        rows = order[start : min(start + pool, full * size)]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        batches += [rows[i : i + size] for i in range(0, len(rows), size)]
-    for i in generator.permutation(len(batches)):
-        # Sorted rows would give one process of several all the long ones.
-        yield generator.permutation(batches[i])
 
 
 def to_device(batch: dict, device: torch.device) -> dict:
@@ -203,14 +169,6 @@ class _Best:
         if self.weights is not None:
             for name, parameter in learner.cast.model.trainable():
                 parameter.copy_(self.weights[name])
-
-
-class _nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return False
 
 
 def _set_training(learner: Learner, training: bool) -> None:

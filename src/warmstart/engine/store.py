@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from ..data.dataset import DataError
+
 _BLOCK = 1 << 24
+_ABANDONED = 24 * 3600
+_FILES = ("keys.npy", "counts.npy", "data.npy")
+
+# Segments whose content was read and compared: reading all of it again at every use would cost more than it saves.
+_verified: dict[Path, tuple] = {}
 
 
 def cache_folder() -> Path:
@@ -27,11 +37,15 @@ class Store:
     """Values by row key: row i owns `counts[i]` consecutive entries of a flat array.
 
     One entry a row for pooled features, as many as real tokens for token states.
+    Raises DataError, one line, where the file system refuses to write.
     """
 
     def __init__(self, key: str, root: Path | None = None):
         self.folder = (root or cache_folder()) / "features" / key
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
 
     def segments(self) -> list[Segment]:
         """The intact segments; a damaged one is removed, and its rows are computed again."""
@@ -47,34 +61,47 @@ class Store:
     def write(self, keys: np.ndarray, counts: np.ndarray, entry: tuple[int, ...], values: Iterator) -> Segment:
         """Append rows. values: yields (row, array (counts[row], *entry)) in any order, each row once."""
         path = self.folder / f"tmp-{uuid.uuid4().hex}"
-        path.mkdir()
+        self._sweep()
         try:
-            starts = np.concatenate([[0], np.cumsum(counts)])
-            data = np.lib.format.open_memmap(
-                path / "data.npy", mode="w+", dtype=np.float32, shape=(int(starts[-1]), *entry)
-            )
-            for row, value in values:
-                data[starts[row] : starts[row + 1]] = value
-            data.flush()
-            del data
+            path.mkdir()
+            with open(path / "data.npy", "wb") as file:
+                _write_rows(file, counts, entry, values)
             np.save(path / "keys.npy", keys)
             np.save(path / "counts.npy", counts)
             (path / "checksum").write_text(_checksum(path))
             final = self.folder / f"segment-{uuid.uuid4().hex}"
             path.rename(final)
-        except BaseException:
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        finally:
             shutil.rmtree(path, ignore_errors=True)
-            raise
         return Segment(final)
+
+    def _sweep(self) -> None:
+        """Remove what runs left that were killed while they wrote."""
+        for path in self.folder.glob("tmp-*"):
+            try:
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
+            except FileNotFoundError:
+                continue
 
 
 class Segment:
+    """Some rows of a store, as one run wrote them."""
+
     def __init__(self, path: Path):
         self.path = path
 
     def intact(self) -> bool:
+        """Whether the files hold what was written; read once in a process, as long as they do not change."""
         try:
-            return (self.path / "checksum").read_text() == _checksum(self.path)
+            state = tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in (os.stat(self.path / n) for n in _FILES))
+            if _verified.get(self.path) != state:
+                if (self.path / "checksum").read_text() != _checksum(self.path):
+                    return False
+                _verified[self.path] = state
+            return True
         except OSError:
             return False
 
@@ -89,13 +116,50 @@ class Segment:
 
     @property
     def data(self) -> np.ndarray:
-        return np.load(self.path / "data.npy", mmap_mode="r", allow_pickle=False)
+        """Mapped, not read; what is written to the array never reaches the file."""
+        return np.load(self.path / "data.npy", mmap_mode="c", allow_pickle=False)
+
+
+def spill(counts: np.ndarray, entry: tuple[int, ...], values: Iterator) -> np.ndarray:
+    """Rows as `Store.write` takes them, in a file that is gone with the array: for what need not fit into memory."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            shape, begin = _write_rows(file, counts, entry, values)
+            return np.memmap(file, np.float32, "c", begin, shape)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _write_rows(file: BinaryIO, counts: np.ndarray, entry: tuple[int, ...], values: Iterator) -> tuple[tuple, int]:
+    """An .npy file; returns the array's shape, and where it begins.
+
+    By plain writes, not through a map: written pages would count as memory of this process.
+    """
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    shape = (int(starts[-1]), *entry)
+    size = 4 * int(np.prod(entry, dtype=np.int64))
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    begin = file.tell()
+    for row, value in values:
+        file.seek(begin + size * int(starts[row]))
+        file.write(np.ascontiguousarray(value, dtype="<f4").data)
+    file.flush()
+    return shape, begin
 
 
 def _checksum(path: Path) -> str:
     total = 0
-    for name in ("keys.npy", "counts.npy", "data.npy"):
+    for name in _FILES:
         with open(path / name, "rb") as file:
             while block := file.read(_BLOCK):
                 total = zlib.crc32(block, total)
     return f"{total:08x}"
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{folder}: features cannot be kept: {error.strerror or error}; free some space, or name another folder "
+        "in WARMSTART_CACHE"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,39 +19,65 @@ _TOKENIZE_ROWS = 1024
 class TextInputs:
     """Token ids of every row, cut to the encoder's length.
 
-    truncated: how many rows were cut. lengths: (N,) tokens a row.
+    lengths: (N,) tokens a row. longest: how many the encoder takes. truncated: how many rows were cut.
+    padded: a batch is as wide as its longest row. transform: tells apart what makes other ids of the same text.
     """
 
+    padded = True
+
     def __init__(self, tokenizer, texts: Sequence[str], max_length: int):
-        self.ids: list[np.ndarray] = []
+        parts, lengths = [np.zeros(0, np.int32)], []
         self.truncated = 0
         for start in range(0, len(texts), _TOKENIZE_ROWS):
-            chunk = list(texts[start : start + _TOKENIZE_ROWS])
-            encoded = tokenizer(chunk, truncation=True, max_length=max_length)
-            self.ids += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+            encoded = tokenizer(
+                list(texts[start : start + _TOKENIZE_ROWS]),
+                truncation=True,
+                max_length=max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            ids = encoded["input_ids"]
+            lengths += [len(row) for row in ids]
+            parts.append(np.fromiter(itertools.chain.from_iterable(ids), np.int32))
             self.truncated += sum(bool(row.overflowing) for row in encoded.encodings or ())
-        self.lengths = np.array([len(ids) for ids in self.ids], dtype=np.int64)
+        self.lengths, self.longest = np.array(lengths, dtype=np.int64), max_length
+        self._tokenizer = tokenizer
         self.padding = tokenizer.pad_token_id or 0
+        # One spare entry, so that the place of an empty last row exists.
+        self._ids = np.concatenate([*parts, np.full(1, self.padding, np.int32)])
+        self._starts = np.cumsum(self.lengths) - self.lengths
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.lengths)
+
+    @property
+    def transform(self) -> str:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        # What comes before the added tokens is how the latest call truncated and padded.
+        known = str(sorted(self._tokenizer.get_vocab().items())) if backend is None else backend.to_str()
+        known = known.partition('"added_tokens"')[2] or known
+        return f"{self.longest}-{zlib.crc32(known.encode()):08x}"
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """input_ids, attention_mask: (B, T) int64, padded on the right to the longest of these rows."""
-        width = max(int(self.lengths[rows].max()), 1)
-        ids = np.full((len(rows), width), self.padding, dtype=np.int64)
-        mask = np.zeros((len(rows), width), dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : self.lengths[row]] = self.ids[row]
-            mask[i, : self.lengths[row]] = 1
-        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        lengths, starts = self.lengths[rows], self._starts[rows]
+        positions = np.arange(max(int(lengths.max()), 1))
+        mask = positions < lengths[:, None]
+        ids = np.where(mask, self._ids[np.where(mask, starts[:, None] + positions, 0)], self.padding)
+        return {
+            "input_ids": torch.from_numpy(ids.astype(np.int64)),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
 
 
 class ImageInputs:
     """Pixels of every row: shorter side resized to `size`, centre cropped, normalised by mean and std.
 
     Resized pixels are kept in memory as uint8 while all rows fit into one GiB.
+    padded: never; a batch has one shape. transform: tells apart what makes other pixels of the same image.
     """
+
+    padded = False
 
     def __init__(self, dataset: Dataset, size: int, mean: Sequence[float], std: Sequence[float], role: str = "image"):
         self.dataset, self.size, self.role = dataset, size, role
@@ -58,6 +86,7 @@ class ImageInputs:
         self.lengths = np.ones(len(dataset), dtype=np.int64)
         self.truncated = 0
         keep = len(dataset) * 3 * size * size <= _KEEP_DECODED_BYTES
+        self.transform = f"{size}-{zlib.crc32(np.array([*mean, *std]).tobytes()):08x}"
         self._pixels = np.empty((len(dataset), size, size, 3), np.uint8) if keep else None
         self._decoded = np.zeros(len(dataset), bool)
 

@@ -10,7 +10,7 @@ _MISSING_OPERATORS = ("nms", "qnms")
 
 
 @functools.cache
-def _mend_torchvision() -> None:
+def mend_torchvision() -> None:
     """Declare the operators without which torchvision cannot be imported beside a CPU build of torch.
 
     torchvision's compiled operators are absent there, and transformers and timm import torchvision whenever
@@ -24,11 +24,11 @@ def _mend_torchvision() -> None:
     for name in _MISSING_OPERATORS:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     # The declarations live as long as the library object does.
-    _mend_torchvision.library = library
+    mend_torchvision.library = library
 
 
 def import_transformers() -> types.ModuleType:
-    _mend_torchvision()
+    mend_torchvision()
     import transformers
 
     return transformers
@@ -38,7 +38,7 @@ def import_timm() -> types.ModuleType:
     """Raises ModelError where the `vision` extra is not installed."""
     from .model import ModelError
 
-    _mend_torchvision()
+    mend_torchvision()
     try:
         import timm
     except ImportError as error:

@@ -69,12 +69,12 @@ def read_text_settings(folder: Path | str, config, *, sentence: bool) -> InputSe
 
     def save(target: Path) -> None:
         tokenizer.save_pretrained(target)
-        _save_sentence_settings(target, pooling, normalize, limit)
+        _save_sentence_settings(target, config.hidden_size, pooling, normalize, limit)
 
     return InputSettings(_text_prepare(tokenizer, limit), save, {"pool": pooling, "normalize": normalize})
 
 
-def _save_sentence_settings(folder: Path, pooling: str, normalize: bool, max_length: int) -> None:
+def _save_sentence_settings(folder: Path, width: int, pooling: str, normalize: bool, max_length: int) -> None:
     """As sentence-transformers reads them."""
     kinds = ["Transformer", "Pooling"] + (["Normalize"] if normalize else [])
     paths = ["", "1_Pooling", "2_Normalize"]
@@ -85,7 +85,13 @@ def _save_sentence_settings(folder: Path, pooling: str, normalize: bool, max_len
     (folder / "modules.json").write_text(json.dumps(modules, indent=1))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": max_length}))
     (folder / "1_Pooling").mkdir(exist_ok=True)
-    flags = {"pooling_mode_cls_token": pooling == "first", "pooling_mode_mean_tokens": pooling == "mean"}
+    flags = {
+        "word_embedding_dimension": width,
+        "pooling_mode_cls_token": pooling == "first",
+        "pooling_mode_mean_tokens": pooling == "mean",
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
 from .libraries import import_transformers
 from .loaders import with_inputs
 from .model import Model
+from .patch_decoder import sine_positions
 from .settings import image_settings
 
 _MEAN = _STD = (0.5, 0.5, 0.5)
@@ -20,9 +24,6 @@ def vit(
     pool: str = "mean",
 ) -> Model:
     """A ViT (Dosovitskiy et al. 2020, arXiv 2010.11929) of transformers' ViTModel, without its pooling layer.
-
-    Weights are drawn with deviation 0.8 / sqrt(D), which keeps the size of the states in narrow networks; ViT's own
-    0.02 is made for D = 768 and hardly learns at D = 100.
 
     width: D; heads must divide it. patch, image_size: pixels; patch divides image_size. ffn_ratio: hidden width of
     the feed-forward layers over D. pool: `mean` over the patches' tokens, or `first`, the class token.
@@ -41,8 +42,25 @@ def vit(
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         layer_norm_eps=1e-6,
-        initializer_range=0.8 * width**-0.5,
     )
     backbone = transformers.ViTModel(config, add_pooling_layer=False)
+    _start_small(backbone, width, image_size // patch)
     pooling = {"pool": pool, "skip_tokens": int(pool == "mean")}
     return with_inputs("vit", backbone.eval(), {"image": image_settings(image_size, _MEAN, _STD, pooling)})
+
+
+@torch.no_grad()
+def _start_small(backbone: nn.Module, width: int, side: int) -> None:
+    """Weights that learn from little data: ViT's own, of deviation 0.02, are made for a width of 768.
+
+    Linear layers keep the size of what they read (Xavier); positions are sines and cosines; and queries and keys
+    start alike, so that a token first attends to its neighbours (Trockman and Kolter 2023, arXiv 2305.09828).
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.view(len(module.weight), -1))
+    backbone.embeddings.position_embeddings[0, 1:] = sine_positions(side, side, width)
+    for layer in backbone.layers:
+        layer.attention.k_proj.weight.copy_(layer.attention.q_proj.weight)

@@ -22,7 +22,13 @@ class Wrapped(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__(BASE), name)
+            # Past other wrappers, whose own parameters are not the layer's.
+            layer = self.__dict__.get("_modules", {}).get(BASE)
+            while layer is not None and is_wrapper(layer):
+                layer = layer.base_layer
+            if layer is None:
+                raise
+            return getattr(layer, name)
 
 
 def is_wrapper(module: nn.Module) -> bool:
