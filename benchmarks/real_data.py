@@ -112,11 +112,12 @@ def _board(board: dict) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     failed = [row for row in board["rows"] if row["status"] == "failed"]
-    lines += [f"- failed: {row['method']}, {_shots(row['shots'])}, seed {row['seed']}: {row['reason']}" for row in failed]
+    for row in failed:
+        lines.append(f"- failed: {row['method']}, {_shots(row['shots'])}, seed {row['seed']}: {row['reason']}")
     lines += [f"- skipped: {item['method']}: {item['reason']}" for item in board["skipped"]]
     lines += [f"- note: {line}" for line in board["warnings"]]
-    seconds = board["run"].get("seconds")
-    lines.append(f"- whole run: {seconds:.0f} s; {board['run'].get('machine')}, {board['run'].get('threads')} threads\n")
+    about = board["run"]
+    lines.append(f"- whole run: {about['seconds']:.0f} s; {about.get('machine')}, {about.get('threads')} threads\n")
     return lines
 
 

@@ -94,8 +94,7 @@ def list_(
 ) -> None:
     """List ingredients and recipes, each with its one line."""
     with _one_line_errors():
-        from .ingredients import CONTRACTS, IngredientError, names, summary
-        from .ingredients import _nearest as nearest
+        from .ingredients import CONTRACTS, IngredientError, names, nearest, summary
         from .recipe import recipe_names, recipe_summary
 
         kinds = [*CONTRACTS, "recipes"]

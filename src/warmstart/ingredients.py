@@ -75,7 +75,7 @@ def find(kind: str, name: str) -> type:
         return getattr(module, class_name(name))
     if name in _foreign(kind):
         return _foreign(kind)[name].load()
-    raise IngredientError(f"no {singular(kind)} {name!r}{_nearest(name, names(kind))}")
+    raise IngredientError(f"no {singular(kind)} {name!r}{nearest(name, names(kind))}")
 
 
 def build(kind: str, spec) -> object:
@@ -117,7 +117,7 @@ def fill(function: typing.Callable, arguments: dict, owner: str, *, make: bool =
     for key in arguments:
         if key not in known:
             listed = ", ".join(known) or "none"
-            raise IngredientError(f"{owner} has no parameter {key!r}{_nearest(key, known)}; it has: {listed}", (key,))
+            raise IngredientError(f"{owner} has no parameter {key!r}{nearest(key, known)}; it has: {listed}", (key,))
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in arguments:
             raise IngredientError(f"{owner} needs {key!r}")
@@ -227,10 +227,10 @@ def slots(hint) -> list[tuple[str, type]]:
 
 def _check_kind(kind: str) -> None:
     if kind not in CONTRACTS:
-        raise IngredientError(f"no kind {kind!r}{_nearest(kind, list(CONTRACTS))}; kinds: {', '.join(CONTRACTS)}")
+        raise IngredientError(f"no kind {kind!r}{nearest(kind, list(CONTRACTS))}; kinds: {', '.join(CONTRACTS)}")
 
 
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
+def nearest(name: str, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

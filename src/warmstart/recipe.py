@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from . import ingredients, verbs
-from .ingredients import _nearest as nearest
+from .ingredients import nearest
 from .recipe_paths import references, with_value
 from .recipe_schema import Document, Step
 from .strict_yaml import YamlError, parse

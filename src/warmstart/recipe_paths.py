@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import verbs
-from .ingredients import _nearest as nearest
+from .ingredients import nearest
 
 
 def references(value, path: tuple = ()) -> Iterator[tuple[tuple, str]]:

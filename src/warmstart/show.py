@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 
 from . import ingredients, verbs
-from .ingredients import _nearest as nearest
+from .ingredients import nearest
 from .recipe import RecipeError, load_recipe, recipe_names, recipe_summary
 from .strict_yaml import dump, one_line
 

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from warmstart.engine.atomic import write_atomic
 from warmstart.data.dataset import DataError
+from warmstart.engine.atomic import write_atomic
 
 
 def test_writes_and_replaces(tmp_path):

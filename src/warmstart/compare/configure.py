@@ -48,7 +48,7 @@ def configure(method: Method, stage: Stage, shots) -> tuple[dict, float]:
     try:
         if method.kind == "predictor":
             return _configure_predictor(ingredients.find("predictors", method.name), stage, shots)
-        if tuning.trains_head_only(ingredients.build("tuners", method.name), stage.model, stage.pool.modality):
+        if ingredients.find("tuners", method.name).head_only:
             return _configure_head(stage, shots)
         return _configure_tuner(method, stage, shots)
     except Exception:

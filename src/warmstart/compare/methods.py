@@ -46,4 +46,4 @@ def _method(name: str) -> Method:
     if name in recipes:
         return Method(name, "recipe")
     known = [*ingredients.names("predictors"), *ingredients.names("tuners"), *recipes]
-    raise DataError(f"no method {name!r}{ingredients._nearest(name, known)}; see `warmstart list`")
+    raise DataError(f"no method {name!r}{ingredients.nearest(name, known)}; see `warmstart list`")

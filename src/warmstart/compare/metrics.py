@@ -17,20 +17,6 @@ def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(f1_score(labels, predictions, average="macro", zero_division=0)) if len(labels) else float("nan")
 
 
-def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: sum over bins of n_b / N |mean correct - mean confidence|.
-
-    confidence: (N,) probability of the predicted class; correct: (N,) bool. Bins of equal width over (0, 1],
-    closed on the right; 0 falls into the first. NaN without rows. Source: Guo et al., 2017, arXiv 1706.04599.
-    """
-    confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    if not len(confidence):
-        return float("nan")
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
 def auroc(known: np.ndarray, unseen: np.ndarray) -> float:
     """P(confidence of a known row > of an unseen row) + P(equal) / 2; NaN where either is empty."""
     from sklearn.metrics import roc_auc_score

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.dataset import Dataset
-from . import sections
 from ..engine.atomic import write_atomic
+from . import sections
 from .cards import notable
 from .embedding_map import embedding_map
 from .figures import interval_bar, shots_name, value_range

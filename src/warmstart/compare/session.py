@@ -177,6 +177,7 @@ def open_session(
         check_same(folder, known.content, weights, tuple(weights))
     plan = known if resume else make_plan(request, resolve(request.methods), stages, known, on_planning)
     plan.content = plan.content or content_of(splits) | weights
+    _remove_halves(folder)
     plan.write(folder)
     _write_skipped(splits, folder)
     return Session(splits, stages, folder, plan, examples, command)
@@ -217,6 +218,12 @@ def _plain(value):
 
 def _listed(methods: Sequence[str] | None) -> str:
     return "the default" if methods is None else ",".join(methods)
+
+
+def _remove_halves(folder: Path) -> None:
+    """What a killed run was writing."""
+    for half in (*folder.glob(".*.tmp"), *folder.glob("trials/.*.tmp")):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
 
 
 def _write_skipped(splits: Splits, folder: Path) -> None:

@@ -16,6 +16,7 @@ from ..data.dataset import Dataset, Splits
 from ..data.draws import draw
 from ..engine.examples import Examples
 from ..engine.features import Encoder
+from ..engine.readout import encode_classes
 from ..models import Model, fingerprint, load_model
 from .request import Request
 
@@ -150,16 +151,7 @@ class Stage:
     @cached_property
     def classes(self) -> Examples:
         """The class table: names, and their text features where the model can read text into the same space."""
-        names = self.splits.classes
-        features = None
-        if "text" in self.model.towers and not all(_is_number(name) for name in names):
-            import pyarrow as pa
-
-            images = "image" in self.model.towers
-            texts = [f"a photo of a {_words(n)}." if images else _words(n) for n in names]
-            table = Dataset(pa.table({"text": texts}), {"text": "text"}, name="class names")
-            features = Encoder(self.model, table, store=False).features().pooled()
-        return Examples(features=features, names=tuple(names))
+        return encode_classes(self.model, tuple(self.splits.classes))
 
     def examples(self, shots, seed: int, *, random: bool = False) -> Examples:
         """The drawn training rows as features."""
@@ -222,15 +214,3 @@ def _not_cached(encoder: Encoder) -> int:
 
 def _labels(rows: Dataset) -> torch.Tensor | None:
     return torch.from_numpy(rows.labels) if "label" in rows.roles else None
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").strip() or "nothing"
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from .. import ingredients
 from ..adapted import Adapted
 from ..data.dataset import DataError
 from ..engine.budget import PeakMemory
+from ..engine.calibration import expected_calibration_error
 from ..engine.features import Encoder
 from ..engine.forgetting import neighbour_forgetting
 from ..engine.search import fit
@@ -219,7 +220,7 @@ def _judge(row: Row, trial: Trial, stage: Stage, probabilities: dict[str, np.nda
         if name == "test":
             row.accuracy = metrics.accuracy(labels, answer)
             row.macro_f1 = metrics.macro_f1(labels, answer)
-            row.ece = metrics.ece(confidence, answer == labels)
+            row.ece = expected_calibration_error(confidence, answer == labels)
             known_confidence = confidence
         else:
             unseen = stage.splits.shifted_unseen

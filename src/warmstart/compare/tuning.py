@@ -15,17 +15,14 @@ from ..engine.examples import Examples
 from ..engine.features import Encoder
 from ..engine.learner import Learner, Settings
 from ..engine.loop import train
+from ..engine.readout import fit_predictor
 from ..engine.rows import Rows
-from ..engine.search import fit, fit_temperature, stratified_folds
+from ..engine.search import fit_temperature, stratified_folds
 from ..engine.solvers.linear_heads import HeadConfiguration, cross_validate_linear_heads, train_linear_heads
 from ..models import Model, count
 
 BATCH_SIZE = 32
 _WARMUP = 0.1
-
-
-def trains_head_only(tuner, model: Model, modality: str) -> bool:
-    return tuner.prefix(model) == model.tower(modality).depth
 
 
 def fit_head(
@@ -111,7 +108,11 @@ def _learner(model, name, rows, examples, steps, rate, seed) -> Learner:
     _set_head(twin, weights, biases)
     tuner = ingredients.build("tuners", name)
     settings = Settings(
-        steps=steps, batch_size=min(BATCH_SIZE, len(rows)), learning_rate=rate, head_factor=1.0, seed=seed
+        steps=steps,
+        batch_size=min(BATCH_SIZE, len(rows)),
+        learning_rate=rate,
+        batch_statistics=False,
+        seed=seed,
     )
     schedule = ingredients.build("schedules", {"learning_rate": {"warmup": _WARMUP}})
     objective = ingredients.build("objectives", "cross_entropy")
@@ -120,17 +121,9 @@ def _learner(model, name, rows, examples, steps, rate, seed) -> Learner:
 
 def start_head(examples: Examples, classes: int, *, normalized: bool) -> tuple[Tensor, Tensor]:
     """(C, D), (C,): logistic regression on frozen features, as a linear map of the features as they are."""
-    logistic = ingredients.find("predictors", "logistic")
-
-    class AsTheyAre(logistic):
-        """Configurations whose weights apply to the features without any scaling of rows."""
-
-        @classmethod
-        def configurations(cls, classes=None):
-            scaling = "unit" if normalized else "standard"
-            return [c | {"scaling": scaling} for c in super().configurations(classes)]
-
-    fitted = fit(AsTheyAre, examples, Examples(names=("",) * classes), folds=3)
+    scaling = "unit" if normalized else "standard"
+    logistic = ingredients.build("predictors", {"logistic": {"scaling": scaling}})
+    fitted = fit_predictor(logistic, examples, Examples(names=("",) * classes), folds=3)
     return fitted.predictor.weights_ / fitted.choice.temperature, fitted.predictor.biases_ / fitted.choice.temperature
 
 

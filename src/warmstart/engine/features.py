@@ -56,11 +56,22 @@ class Encoder:
     it stands in a batch of one shape. So features repeat bit for bit, whichever rows are asked for.
 
     depth: None for pooled features; else the states that block `depth` reads.
+    precision: `bf16` or `no`; None for the hardware's best.
     """
 
-    def __init__(self, model: Model, dataset: Dataset, *, depth: int | None = None, inputs=None, store=True):
+    def __init__(
+        self,
+        model: Model,
+        dataset: Dataset,
+        *,
+        depth: int | None = None,
+        inputs=None,
+        store: bool = True,
+        precision: str | None = None,
+    ):
         self.tower: Tower = model.tower(dataset.modality)
         self.dataset, self.depth, self.device = dataset, depth, model.device
+        self.precision = precision or best_precision()
         self.inputs = inputs if inputs is not None else self.tower.prepare(dataset, dataset.input_role)
         self.store = None
         if store:
@@ -68,7 +79,7 @@ class Encoder:
             weights = fingerprint(self.tower.module)
             projected = fingerprint(self.tower.project)[:8] if self.tower.project is not None else ""
             pooling = f"{self.tower.pool}{int(self.tower.normalize)}{self.tower.skip_tokens}"
-            computed = f"{best_precision()}-{self.device.type}"
+            computed = f"{self.precision}-{self.device.type}"
             self.store = Store(f"{weights}{projected}-{what}-{pooling}-{self.inputs.transform}-{computed}")
 
     def features(self, rows: np.ndarray | None = None) -> Features:
@@ -78,7 +89,7 @@ class Encoder:
         if not len(rows):
             raise ValueError(f"{self.dataset.name}: no rows to encode")
         if self.store is None:
-            with inference(self.tower.module, self.device):
+            with inference(self.tower.module, self.device, self.precision):
                 return _collected(*self._stream(rows))
         keys = self.dataset.row_keys() if len(rows) == len(every) else self.dataset.take(rows).row_keys()
         if len(rows) == len(every):
@@ -86,7 +97,7 @@ class Encoder:
         segments = self.store.segments()
         missing = _missing(keys, segments)
         if len(missing):
-            with inference(self.tower.module, self.device):
+            with inference(self.tower.module, self.device, self.precision):
                 segments.append(self.store.write(keys[missing], *self._stream(rows[missing])))
         for segment in segments:
             if np.array_equal(segment.keys, keys):

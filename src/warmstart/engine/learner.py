@@ -23,7 +23,8 @@ class Settings:
     cut. learning_rate: AdamW's peak rate of the backbone; attached modules get `head_factor` times as much.
     clip: largest norm of the gradient, None for no limit. precision: `bf16`, `no`, None for the hardware's best.
     validate_every: updates between validations, 0 for none; training stops after `patience` validations
-    without a better value, and the best weights are kept.
+    without a better value, and the best weights are kept. batch_statistics: whether batch norms that train follow
+    the batches (pretraining), or keep the running statistics that they came with (few labels).
     """
 
     steps: int = 100
@@ -36,6 +37,7 @@ class Settings:
     precision: str | None = None
     validate_every: int = 0
     patience: int = 3
+    batch_statistics: bool = True
     seed: int = 0
 
 
@@ -65,7 +67,7 @@ class Learner:
             tuner.apply(cast.model, data)
             cast.model.changes.append({"tune": tuner.describe()})
             cast.rebuild()
-            data.resume_from(self._reusable_depth())
+            data.resume_from(self._reusable_depth(), settings.precision)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(cast.model, settings), lr=settings.learning_rate, fused=True
         )

@@ -177,10 +177,9 @@ def _set_training(learner: Learner, training: bool) -> None:
     if training and any(p.requires_grad for p in learner.cast.model.backbone.parameters()):
         learner.cast.model.train()
         for module in learner.cast.model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and not any(
-                p.requires_grad for p in module.parameters()
-            ):
-                module.eval()
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                trains = any(p.requires_grad for p in module.parameters())
+                module.train(trains and learner.settings.batch_statistics)
 
 
 def _token_ids(batch: dict) -> Iterator[Tensor]:

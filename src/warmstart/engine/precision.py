@@ -25,18 +25,18 @@ def autocast(device: torch.device, precision: str | None = None) -> AbstractCont
 
 
 @contextmanager
-def inference(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Encode with fixed weights in the best precision, in evaluation mode and without gradients.
+def inference(module: nn.Module, device: torch.device, precision: str | None = None) -> Iterator[None]:
+    """Encode with fixed weights in this precision (the best by default), in evaluation mode, without gradients.
 
     On a CPU with bfloat16, the weights of linear layers are converted and laid out for its matrix unit once,
     where autocast does it for every batch. The weights themselves stay as they are.
     """
     modes = [(child, child.training) for child in module.modules()]
-    low = best_precision() == "bf16" and device.type == "cpu"
+    low = (precision or best_precision()) == "bf16" and device.type == "cpu"
     laid_out = [layer for layer in module.modules() if _is_plain_linear(layer)] if low else []
     module.eval()
     try:
-        with torch.inference_mode(), autocast(device):
+        with torch.inference_mode(), autocast(device, precision):
             for layer in laid_out:
                 layer.forward = _laid_out(layer)
             yield

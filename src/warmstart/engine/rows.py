@@ -42,10 +42,11 @@ class Rows:
     def lengths(self) -> np.ndarray:
         return self.inputs[self.modality].lengths
 
-    def resume_from(self, depth: int) -> None:
+    def resume_from(self, depth: int, precision: str | None = None) -> None:
         """Compute the states that block `depth` reads once, and train from them: what is below is frozen."""
         if depth > 0:
-            encoder = Encoder(self.model, self.dataset, depth=depth, inputs=self.inputs[self.modality])
+            inputs = self.inputs[self.modality]
+            encoder = Encoder(self.model, self.dataset, depth=depth, inputs=inputs, precision=precision)
             self._states, self._depth = encoder.features(), depth
 
     def batch(self, rows: np.ndarray) -> dict:

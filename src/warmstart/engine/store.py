@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..data.cache import cache_folder
 from ..data.dataset import DataError
 
 _BLOCK = 1 << 24
@@ -26,11 +27,6 @@ _FILES = ("keys.npy", "counts.npy", "data.npy")
 
 # Segments whose content was read and compared: reading all of it again at every use would cost more than it saves.
 _verified: dict[Path, tuple] = {}
-
-
-def cache_folder() -> Path:
-    """$WARMSTART_CACHE, else ~/.cache/warmstart."""
-    return Path(os.environ.get("WARMSTART_CACHE") or Path.home() / ".cache" / "warmstart")
 
 
 class Store:

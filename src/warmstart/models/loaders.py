@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import torch
 from torch import Tensor, nn
 
+from ..data.cache import cache_folder
 from .libraries import import_timm, import_transformers
 from .model import Model, ModelError
 from .settings import InputSettings, image_settings, read_image_settings, read_json, read_text_settings
@@ -52,11 +53,13 @@ def _minilm_folder() -> Path:
 
 
 def _zoo_folder(name: str) -> Path:
-    folder = ZOO / name
-    if not (folder / "config.json").exists():
-        names = sorted(path.parent.name for path in ZOO.glob("*/config.json"))
-        raise ModelError(f"no model {name!r} in the zoo; it has: {', '.join(names)}")
-    return folder
+    """The packaged checkpoint of this name, else the one that `warmstart run zoo/NAME` made on this machine."""
+    homes = [ZOO, cache_folder() / "zoo"]
+    for home in homes:
+        if (home / name / "config.json").exists():
+            return home / name
+    names = sorted({path.parent.name for home in homes for path in home.glob("*/config.json")})
+    raise ModelError(f"no model {name!r} in the zoo; it has: {', '.join(names)}")
 
 
 def _from_folder(source: str, folder: Path | str, pretrained: bool) -> Model:

@@ -27,7 +27,7 @@ class Freeze(Tuner):
     Differs from the papers: their learning rates are 5e-5 (Telly) and 4e-4 to 1e-3 (BitFit), ours fit small data.
     """
 
-    learning_rates = (5e-4, 1e-4)
+    learning_rates = (1e-4, 5e-4)
 
     def __init__(self, top: int | None = 2, parts: str = "all"):
         if parts not in _PARTS:

@@ -8,12 +8,19 @@ from . import Tuner
 
 
 class Full(Tuner):
-    """Full fine-tuning: every weight and the head train.
+    """Full fine-tuning: every weight of the towers, and the head, train.
 
     w <- w - lr * AdamW(grad), for all w
+
+    What no tower reads (a pooler beside mean pooling) stays as it is.
     """
 
-    learning_rates = (2e-4, 5e-5)
+    learning_rates = (1e-4, 2e-5)
 
     def apply(self, model: Model, data: Rows | None = None) -> None:
-        model.requires_grad_(True)
+        model.freeze()
+        for tower in model.towers.values():
+            for _, parameter in tower.named_parameters():
+                parameter.requires_grad_(True)
+            if tower.project is not None:
+                tower.project.requires_grad_(True)

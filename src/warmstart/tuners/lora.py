@@ -31,7 +31,7 @@ class Lora(Tuner):
     Differs from the paper: learning rates for small data (theirs are 2e-4 to 5e-4 with AdamW).
     """
 
-    learning_rates = (2e-3, 5e-4)
+    learning_rates = (5e-4, 2e-3)
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ class NormAffine(Tuner):
     small data under AdamW.
     """
 
-    learning_rates = (5e-3, 1e-3)
+    learning_rates = (1e-3, 5e-3)
 
     def apply(self, model: Model, data: Rows | None = None) -> None:
         model.freeze()

@@ -32,7 +32,7 @@ class ScaleShift(Tuner):
     have to train away; no shift where the layer has no bias. The paper's learning rates are 1e-3 to 1e-2.
     """
 
-    learning_rates = (5e-3, 1e-3)
+    learning_rates = (1e-3, 5e-3)
 
     def __init__(self, noise: float = 0.0):
         self.noise = noise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..data.cache import cache_folder
 from ..engine.saving import save_model
-from ..engine.store import cache_folder
 from .state import State
 
 ZOO = "zoo/"
