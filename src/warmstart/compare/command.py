@@ -22,7 +22,7 @@ from .trial import check_disk
 
 METRICS = ("accuracy", "macro_f1")
 ENGINES = ("local", "ray")
-_QUICK_BUDGET, _BUDGET = 3.0, 30.0
+_QUICK_BUDGET, _BUDGET = 2.0, 30.0
 
 
 def run_comparison(

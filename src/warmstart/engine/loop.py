@@ -68,7 +68,7 @@ def train(
     with torch.random.fork_rng():
         for index in range(start, settings.steps):
             step = Step(index, settings.steps, settings.seed)
-            torch.manual_seed(_step_seed(step, accelerator.process_index))
+            _seed(step, accelerator.process_index)
             learner.set_rates(step)
             rows = batch_rows(learner.data, settings, index)
             terms = _update(accelerator, learner, module, optimizer, rows, step, trace)
@@ -117,7 +117,8 @@ def _update(accelerator, learner, module, optimizer, rows: np.ndarray, step: Ste
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + term.detach() * share
     if learner.settings.clip is not None:
-        accelerator.clip_grad_norm_([p for _, p in learner.cast.model.trainable()], learner.settings.clip)
+        weights = [weight for group in learner.optimizer.param_groups for weight in group["params"]]
+        accelerator.clip_grad_norm_(weights, learner.settings.clip)
     optimizer.step()
     return {name: accelerator.reduce(term, "mean").item() for name, term in sums.items()}
 
@@ -188,5 +189,9 @@ def _token_ids(batch: dict) -> Iterator[Tensor]:
             yield value["attention_mask"]
 
 
-def _step_seed(step: Step, process: int) -> int:
-    return (step.seed * 1_000_003 + step.index) * 64 + process
+def _seed(step: Step, process: int) -> None:
+    seed = (step.seed * 1_000_003 + step.index) * 64 + process
+    # torch.manual_seed keeps a record with a stack trace for every device that is not there, at every call.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed(seed)

@@ -1,0 +1,97 @@
+"""Side by side with the libraries people use today, in turns in one run.
+
+    python -m benchmarks [NAME...]     run these (all by default), then write docs/benchmarks.md
+
+Results are kept in benchmarks/results.json, so that rows can be run one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from . import work
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+# name: (work, peer, goal in words, turns, met)
+ROWS = {
+    "encode": ("sentence-transformers `encode`", ">= 2x, cosine >= 0.9999", 5, lambda r: r["ratio"] >= 2),
+    "closed_form": ("`Trainer` at its defaults", "<= 0.5 of its time, more accurate", 3, lambda r: r["ratio"] >= 2),
+    "everything": (
+        "`Trainer` tuned (20 epochs, 2e-4)",
+        "<= 1 of its time, more accurate",
+        1,
+        lambda r: r["ratio"] >= 1,
+    ),
+    "lora_epoch": ("peft + `Trainer`", ">= 2x at equal accuracy", 5, lambda r: r["ratio"] >= 2),
+    "top_blocks": ("`Trainer`, the rest frozen", ">= 3x", 3, lambda r: r["ratio"] >= 3),
+    "masked_reconstruction": ("transformers `ViTMAEForPreTraining`", ">= 1.5x", 5, lambda r: r["ratio"] >= 1.5),
+    "gda": ("scikit-learn `LinearDiscriminantAnalysis`", ">= 5x", 5, lambda r: r["ratio"] >= 5),
+    "memory": ("-", "<= 300 MB over the model", 1, lambda r: r["ours"] <= 300),
+    "help_": ("-", "<= 0.5 s", 5, lambda r: r["ours"] <= 0.5),
+}
+
+
+def measure(name: str) -> dict:
+    turns = [getattr(work, name)() for _ in range(ROWS[name][2])]
+    found = {"ours": statistics.median(turn["ours"] for turn in turns), "turns": len(turns)}
+    found["note"] = turns[-1]["note"]
+    if turns[0]["theirs"] is not None:
+        found["theirs"] = statistics.median(turn["theirs"] for turn in turns)
+        found["ratio"] = statistics.median(turn["theirs"] / turn["ours"] for turn in turns)
+    found["met"] = bool(ROWS[name][3](found)) and all(turn.get("better", True) for turn in turns)
+    found["met"] = found["met"] and all(turn.get("cosine", 1.0) >= 0.9999 for turn in turns)
+    return found
+
+
+def page(results: dict) -> str:
+    lines = [
+        "# Benchmarks\n",
+        "Made by `make bench` (`python -m benchmarks [NAME...]`). Ours and the peer's run in turns in one process "
+        "(whole commands as processes of their own); figures are medians over the turns, ratios are taken turn by "
+        "turn. Seconds unless said otherwise.\n",
+        "| work | peer | ours | theirs | theirs / ours | goal | met | turns | |",
+        "| --- | --- | ---: | ---: | ---: | --- | --- | ---: | --- |",
+    ]
+    for name, (peer, goal, _, _) in ROWS.items():
+        if name not in results:
+            continue
+        row = results[name]
+        described = (getattr(work, name).__doc__ or "").strip().splitlines()[0].rstrip(".")
+        theirs = f"{row['theirs']:.3g}" if "theirs" in row else "-"
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else "-"
+        lines.append(
+            f"| {described} | {peer} | {row['ours']:.3g} | {theirs} | {ratio} | {goal} | "
+            f"{'yes' if row['met'] else 'no'} | {row['turns']} | {row['note']} |"
+        )
+    names = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    lines.append(f"\n{platform.system()} {platform.machine()}, {os.cpu_count()} cores; {versions}.")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    if not (ROOT / work.BANKING).exists():
+        print(f"skipped: {work.BANKING} is not beside the checkout")
+        return
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in sys.argv[1:] or ROWS:
+        results[name] = measure(name)
+        print(name, results[name], flush=True)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        PAGE.write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()
