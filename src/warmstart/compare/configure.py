@@ -120,7 +120,7 @@ def _configure_tuner(method: Method, stage: Stage, shots) -> tuple[dict, float]:
     examples, rows = stage.examples(shots, 0), stage.rows(shots, 0)
     sample = rows.take(np.linspace(0, len(rows) - 1, min(_TIMED_ROWS, len(rows))).astype(np.int64))
     start = time.perf_counter()
-    learner = tuning._learner(stage.model, method.name, sample, examples, _TIMED_STEPS + 1, 1e-4, 0)
+    learner = tuning.make_learner(stage.model, method.name, sample, examples, _TIMED_STEPS + 1, 1e-4, 0)
     fixed = time.perf_counter() - start
     marks: list[float] = []
     train(learner, on_step=lambda step, terms: marks.append(time.perf_counter()))

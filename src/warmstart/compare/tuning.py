@@ -72,7 +72,7 @@ def tune(
     folds = _folds(examples.labels, SPLITS, seed) if config["holdout"] else None
     if folds is not None:
         chosen, temperature = _search(model, name, rows, examples, config, folds, seed)
-    learner = _learner(model, name, rows, examples, config["steps"], chosen, seed)
+    learner = make_learner(model, name, rows, examples, config["steps"], chosen, seed)
     trace = train(learner, checkpoint=checkpoint, checkpoint_every=50 if checkpoint else 0)
     config["chosen"] = {"learning_rate": chosen}
     adapted = Adapted(learner.cast.model, rows.classes, rows.modality, temperature=temperature)
@@ -89,7 +89,7 @@ def _search(model, name, rows, examples, config, folds, seed) -> tuple[float, fl
         scores, labels = [], []
         for fold in range(config["holdout"]):
             seen, held = (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
-            learner = _learner(model, name, rows.take(seen.numpy()), examples.take(seen), config["steps"], rate, seed)
+            learner = make_learner(model, name, rows.take(seen.numpy()), examples.take(seen), config["steps"], rate, seed)
             train(learner)
             adapted = Adapted(learner.cast.model, rows.classes, rows.modality)
             features = Encoder(adapted.model, rows.take(held.numpy()), store=False).features().pooled()
@@ -102,7 +102,7 @@ def _search(model, name, rows, examples, config, folds, seed) -> tuple[float, fl
     return best[1], best[2]
 
 
-def _learner(model, name, rows, examples, steps, rate, seed) -> Learner:
+def make_learner(model, name, rows, examples, steps, rate, seed) -> Learner:
     twin = copy.deepcopy(model)
     weights, biases = start_head(examples, len(rows.classes), normalized=twin.tower(rows.modality).normalize)
     _set_head(twin, weights, biases)
