@@ -22,16 +22,17 @@ MOBILENET = (
     "timm:mobilenetv2_100?weights=../shared/weights/mobilenet_v2_100_224_imagenet/model.safetensors"
     "&pad_type=same&bn_eps=0.001&mean=0.5&std=0.5&size=96"
 )
-EVERY = "--methods all"
+BUDGET = "--budget 6s"
 COMMANDS = {
     "default": "",
-    "banking77": f"minilm ../shared/data/banking77 --shots 1,5,16 {EVERY}",
-    "sst2": f"minilm ../shared/data/sst2 --shots 4,16 {EVERY}",
-    "trec": f"minilm ../shared/data/trec_questions --shots 4,16 {EVERY}",
-    "clinc150": "minilm ../shared/data/clinc150_oos --shots 1,5 --shifted ../shared/data/clinc150_oos/oos_test.csv",
-    "cifar10": f"'{MOBILENET}' ../shared/data/cifar10_subset --shots 4,16 {EVERY}",
+    "banking77": f"minilm ../shared/data/banking77 --shots 5,16 {BUDGET}",
+    "sst2": f"minilm ../shared/data/sst2 --shots 4,16 {BUDGET}",
+    "trec": f"minilm ../shared/data/trec_questions --shots 4,16 {BUDGET}",
+    "clinc150": "minilm ../shared/data/clinc150_oos --shots 1,5 --shifted ../shared/data/clinc150_oos/oos_test.csv "
+    + BUDGET,
+    "cifar10": f"'{MOBILENET}' ../shared/data/cifar10_subset --shots 4,16 {BUDGET}",
     "pacs": f"'{MOBILENET}' ../shared/data/pacs_domains --where domain=photo --shifted-where domain=sketch"
-    f" --shots 4,16 {EVERY}",
+    f" --shots 4,16 {BUDGET}",
 }
 TITLES = {
     "default": "A tiny ViT, pretrained without labels on MNIST, adapted to UCI digits (the default)",
