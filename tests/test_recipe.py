@@ -2,7 +2,8 @@ import copy
 
 import pytest
 
-from warmstart.recipe import Recipe, RecipeError, find_recipe, load_recipe, recipe_names, recipe_summary, show
+from warmstart.recipe import Recipe, RecipeError, find_recipe, load_recipe, recipe_names, recipe_summary
+from warmstart.show import show
 from warmstart.strict_yaml import YamlError, parse
 
 DISTIL = """\

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from .import_hooks import after_import, before_import
 
-PEFT_TYPE = "WARMSTART"
-
 
 def install() -> None:
     """Register our type as soon as peft is imported, and let it be imported beside a CPU build of torch."""
@@ -21,7 +19,7 @@ def register() -> None:
     """Enter the type into peft's tables."""
     from peft import mapping
 
-    from .peft_type import WarmstartAdapter, WarmstartConfig
+    from .peft_type import PEFT_TYPE, WarmstartAdapter, WarmstartConfig
 
     mapping.PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = WarmstartConfig
     mapping.PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = WarmstartAdapter

@@ -8,8 +8,7 @@ from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
-from .peft_format import PEFT_TYPE
-
+PEFT_TYPE = "WARMSTART"
 _IN_PEFT = "base_model.model."
 
 

@@ -209,10 +209,3 @@ def load_recipe(source: str | Path | dict | Recipe) -> Recipe:
         recipe = Recipe(document, name, f"recipes/{name}.yaml" if inside else str(file))
     recipe.check_arms()
     return recipe
-
-
-def show(name: str) -> str:
-    """Any recipe or ingredient with all defaults filled in."""
-    from .show import show as text
-
-    return text(name)

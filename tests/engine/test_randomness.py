@@ -39,3 +39,25 @@ def test_draws_are_uniform_and_normal():
     assert abs(z.mean()) < 0.02
     assert abs(z.var() - 1) < 0.03
     assert abs(torch.corrcoef(u.T)[0, 1]) < 0.03
+
+
+def test_neighbouring_rows_steps_streams_and_seeds_draw_unrelated_numbers():
+    rows = torch.arange(20000)
+    base = uniform(0, 3, rows, 1)[:, 0]
+    others = (
+        uniform(0, 3, rows + 1, 1),
+        uniform(0, 4, rows, 1),
+        uniform(1, 3, rows, 1),
+        uniform(0, 3, rows, 1, stream=1),
+        uniform(0, 3, rows, 2)[:, 1:],
+    )
+    for other in others:
+        assert abs(torch.corrcoef(torch.stack([base, other[:, 0]]))[0, 1]) < 0.03
+
+
+def test_every_part_of_the_range_is_drawn_equally_often():
+    counts = torch.histc(uniform(0, 0, torch.arange(4096), 25), bins=64, min=0, max=1)
+    expected = counts.sum() / 64
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    # 63 degrees of freedom: mean 63, standard deviation 11.2.
+    assert 25 < chi_square < 115

@@ -89,7 +89,9 @@ def _search(model, name, rows, examples, config, folds, seed) -> tuple[float, fl
         scores, labels = [], []
         for fold in range(config["holdout"]):
             seen, held = (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
-            learner = make_learner(model, name, rows.take(seen.numpy()), examples.take(seen), config["steps"], rate, seed)
+            learner = make_learner(
+                model, name, rows.take(seen.numpy()), examples.take(seen), config["steps"], rate, seed
+            )
             train(learner)
             adapted = Adapted(learner.cast.model, rows.classes, rows.modality)
             features = Encoder(adapted.model, rows.take(held.numpy()), store=False).features().pooled()
@@ -103,6 +105,7 @@ def _search(model, name, rows, examples, config, folds, seed) -> tuple[float, fl
 
 
 def make_learner(model, name, rows, examples, steps, rate, seed) -> Learner:
+    """A tuner of this name on a copy of the model, whose head starts as the logistic regression of `examples`."""
     twin = copy.deepcopy(model)
     weights, biases = start_head(examples, len(rows.classes), normalized=twin.tower(rows.modality).normalize)
     _set_head(twin, weights, biases)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether all these class names are numbers, which say nothing about their classes."""
+    return all(_is_number(name) for name in names)
 
 
 @dataclass(frozen=True)
@@ -41,3 +47,11 @@ class Examples:
             if item.name != "names"
         }
         return replace(self, names=names, **picked)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..models import Model
-from .examples import Examples
+from .examples import Examples, are_numbers
 from .features import Encoder
 from .search import Fitted, fit
 
@@ -31,7 +31,7 @@ def encode_classes(model: Model, names: tuple[str, ...]) -> Examples:
 
     Names that are numbers say nothing, and get no features.
     """
-    if "text" not in model.towers or all(_is_number(name) for name in names):
+    if "text" not in model.towers or are_numbers(names):
         return Examples(names=names)
     words = [name.replace("_", " ").strip() or "nothing" for name in names]
     texts = [f"a photo of a {word}." for word in words] if "image" in model.towers else words
@@ -97,11 +97,3 @@ class _Pinned:
 
     def cross_validate(self, *arguments) -> Tensor:
         return self.predictor.cross_validate(*arguments)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..engine.examples import Examples
+from ..engine.examples import Examples, are_numbers
 from ..engine.solvers.scaling import unit
 from . import Predictor
 
@@ -24,7 +24,7 @@ class ZeroShot(Predictor):
 
     @classmethod
     def unfit(cls, train: Examples, classes: Examples) -> str | None:
-        if classes.names is not None and all(_is_number(name) for name in classes.names):
+        if classes.names is not None and are_numbers(classes.names):
             return "the labels are numbers, not names: give names or descriptions of the classes"
         if classes.features is None:
             return "the model has no text tower in whose space class names could be compared with the rows"
@@ -36,11 +36,3 @@ class ZeroShot(Predictor):
 
     def scores(self, queries: Examples) -> Tensor:
         return self.scale * unit(queries.features) @ self.texts_.T
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
