@@ -9,6 +9,14 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """Tests neither read nor fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("WARMSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared():
     """`shared("data/banking77")` -> its path; skips the test where the real data is not at hand."""
