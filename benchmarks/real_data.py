@@ -28,9 +28,9 @@ COMMANDS = {
     "banking77": f"minilm ../shared/data/banking77 --shots 5,16 {BUDGET}",
     "sst2": f"minilm ../shared/data/sst2 --shots 4,16 {BUDGET}",
     "trec": f"minilm ../shared/data/trec_questions --shots 4,16 {BUDGET}",
-    "clinc150": "minilm ../shared/data/clinc150_oos --shots 1,5 --shifted ../shared/data/clinc150_oos/oos_test.csv "
-    + BUDGET,
-    "cifar10": f"'{MOBILENET}' ../shared/data/cifar10_subset --shots 4,16 {BUDGET}",
+    "clinc150": "minilm ../shared/data/clinc150_oos --shots 1,5 --shifted ../shared/data/clinc150_oos/oos_test.csv"
+    " --budget 3s",
+    "cifar10": f"'{MOBILENET}' ../shared/data/cifar10_subset --shots 4,16 --budget 3s",
     "pacs": f"'{MOBILENET}' ../shared/data/pacs_domains --where domain=photo --shifted-where domain=sketch"
     f" --shots 4,16 {BUDGET}",
 }

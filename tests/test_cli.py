@@ -238,8 +238,13 @@ def started(home, *arguments):
     environment = os.environ | {"WARMSTART_CACHE": str(home / "cache")}
     return subprocess.Popen(
         [sys.executable, "-m", "warmstart", *arguments], cwd=home, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hears_ctrl_c,
     )  # fmt: skip
+
+
+def _hears_ctrl_c() -> None:
+    """What runs in the background of a script inherits that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_help_answers_at_once(home):
