@@ -28,10 +28,12 @@ class Predictor(Ingredient):
 
     grid: parameter -> values worth trying; the search tries their product (the defaults first) and keeps the
         configuration with the best cross-validated score.
+    weighs_texts: parameters of the grid that only matter where classes have text features.
     Attributes that end in an underscore and hold tensors are the fitted state; they are what is saved.
     """
 
     grid: ClassVar[dict[str, tuple]] = {}
+    weighs_texts: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, train: Examples, classes: Examples, unlabeled: Examples | None = None) -> Predictor:
         """Learn from `train` (features (N, D), labels (N,)).
@@ -52,11 +54,10 @@ class Predictor(Ingredient):
 
     @classmethod
     def configurations(cls, classes: Examples | None = None) -> list[dict]:
-        """What the search tries, the defaults first.
-
-        Override to leave out what makes no difference for these classes (those without text features).
-        """
-        return [dict(zip(cls.grid, values, strict=True)) for values in itertools.product(*cls.grid.values())]
+        """What the search tries, the defaults first; without class texts, what weighs them stays at its default."""
+        silent = cls.weighs_texts if classes is not None and classes.features is None else ()
+        grid = {name: values[:1] if name in silent else values for name, values in cls.grid.items()}
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
     @classmethod
     def cross_validate(cls, configurations: list[dict], train: Examples, classes: Examples, folds: Tensor) -> Tensor:

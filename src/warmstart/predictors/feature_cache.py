@@ -24,18 +24,12 @@ class FeatureCache(Predictor):
     searched by cross-validation, not on a validation split; no augmented copies of the rows.
     """
 
+    weighs_texts = ("alpha",)
     grid = {"beta": (5.5, 1.0, 2.5, 10.0, 20.0), "alpha": (3.0, 1.0, 10.0, 30.0, 100.0)}
 
     def __init__(self, beta: float = 5.5, alpha: float = 3.0, scale: float = 20.0):
         self.beta, self.alpha, self.scale = beta, alpha, scale
         self.texts_ = None
-
-    @classmethod
-    def configurations(cls, classes: Examples | None = None) -> list[dict]:
-        found = super().configurations(classes)
-        if classes is not None and classes.features is None:
-            found = [item for item in found if item["alpha"] == cls.grid["alpha"][0]]
-        return found
 
     def fit(self, train: Examples, classes: Examples, unlabeled: Examples | None = None) -> FeatureCache:
         self.keys_, self.labels_ = unit(train.features), train.labels

@@ -30,6 +30,7 @@ class Gda(Predictor):
     the rows; no base-to-new and no EM without labels.
     """
 
+    weighs_texts = ("alpha",)
     grid = {
         "alpha": (1.0, 0.03, 0.1, 0.3, 10.0, None),
         "shrinkage": ("paper", 0.1),
@@ -46,13 +47,6 @@ class Gda(Predictor):
         if prior not in ("uniform", "empirical"):
             raise ValueError(f"prior is {prior!r}; it can be 'uniform' or 'empirical'")
         self.alpha, self.shrinkage, self.prior, self.scale = alpha, shrinkage, prior, scale
-
-    @classmethod
-    def configurations(cls, classes: Examples | None = None) -> list[dict]:
-        found = super().configurations(classes)
-        if classes is not None and classes.features is None:
-            found = [item for item in found if item["alpha"] == cls.grid["alpha"][0]]
-        return found
 
     def fit(self, train: Examples, classes: Examples, unlabeled: Examples | None = None) -> Gda:
         return self._solve(_Statistics(train, len(classes)), classes)
