@@ -94,6 +94,9 @@ class Learner:
             if data is not None:
                 data.resume_from(self._reusable_depth(), settings.precision)
         self.optimizers = self._make_optimizers() if self.objectives else {}
+        if tuner is not None and self.objectives:
+            tuner.choose(self)
+            self._start_optimizers()
 
     @property
     def model(self) -> Model:
@@ -153,6 +156,9 @@ class Learner:
         model = self.cast.model.requires_grad_(False)
         model.attached["coefficients"] = coefficients.to(model.device).requires_grad_(True)
         self.cast.compose = compose
+        self._start_optimizers()
+
+    def _start_optimizers(self) -> None:
         self.optimizers, self._accelerator = self._make_optimizers(), None
 
     def connect(self, trackers: list[str] | None = None, folder=None):

@@ -187,15 +187,13 @@ def _load_adapter(model: Model, folder: Path) -> None:
 
     tensors = load_file(folder / ADAPTER)
     nameless = _read(folder / ADAPTER_CONFIG)["peft_type"] == "LORA"
-    own = {
-        _IN_PEFT + (_LORA.sub(r"\1", name) if nameless else name): tensor
-        for name, tensor in split_state(model.backbone)[1].items()
+    names = {
+        _IN_PEFT + (_LORA.sub(r"\1", name) if nameless else name): name for name in split_state(model.backbone)[1]
     }
-    if own.keys() != tensors.keys():
-        odd = sorted(own.keys() ^ tensors.keys())
+    if names.keys() != tensors.keys():
+        odd = sorted(names.keys() ^ tensors.keys())
         raise ModelError(f"{folder / ADAPTER}: does not fit the changes of {SPECIFICATION}: {', '.join(odd[:3])}")
-    for name, tensor in own.items():
-        tensor.copy_(tensors[name])
+    model.backbone.load_state_dict({names[name]: tensor for name, tensor in tensors.items()}, strict=False)
 
 
 def _replay(model: Model, change: dict, build_tuner: Callable[[dict], object]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 
 BASE = "base_layer"
@@ -12,11 +16,30 @@ class Wrapped(nn.Module):
 
     What other code reads from the layer (`weight`, `in_features`, ...) it reads through the wrapper. What a tuner
     adds to a backbone always lives in such modules: that is how `split_state` tells it from the architecture.
+
+    sized: names of own parameters and buffers whose size is not known from the layer: they take it from a state
+        dict that is loaded.
     """
+
+    sized: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, base_layer: nn.Module):
         super().__init__()
         self.base_layer = base_layer
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for name in self.sized:
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                self.resize(name, saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def resize(self, name: str, shape: Sequence[int]) -> None:
+        """Give an own parameter or buffer another size; what it held is lost."""
+        old = getattr(self, name)
+        if old.shape != torch.Size(shape):
+            new = old.new_zeros(shape)
+            setattr(self, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
 
     def __getattr__(self, name: str):
         try:

@@ -11,12 +11,15 @@ its configuration.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..engine.ingredient import Ingredient
 from ..engine.rows import Rows
 from ..engine.step import Step
 from ..models import Model
+
+if TYPE_CHECKING:
+    from ..engine.learner import Learner
 
 
 class Tuner(Ingredient):
@@ -40,9 +43,17 @@ class Tuner(Ingredient):
         """Freeze, unfreeze, re-parametrize. What is attached to the model (heads) always trains.
 
         The change must be repeatable from the constructor's arguments alone, up to the tensors: a checkpoint
-        replays `apply(model)` without data and then loads tensors.
+        replays `apply(model)` without data and then loads tensors. data: the rows to train on, in a training only.
         """
         raise NotImplementedError
+
+    def choose(self, learner: Learner) -> None:
+        """Choose what trains by the losses or gradients of this training, before its first update.
+
+        The learner is whole: `learner.trial()` takes steps that leave no trace, `learner.differentiate` gives
+        gradients. Optimizers are made anew afterwards. What is chosen is kept in tensors of `Wrapped` modules; a
+        tensor whose size is chosen here is named in the module's `sized`, and takes its size from a saved file.
+        """
 
     def after_update(self, model: Model, step: Step) -> None:
         """Called after every change of weights (masks recomputed mid-run, slices redrawn)."""
