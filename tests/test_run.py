@@ -107,6 +107,17 @@ def test_validation_stops_and_keeps_the_best_weights():
     assert max(value for _, value in trace.validations) < 0
 
 
+def test_what_an_objective_adds_to_the_rows_is_added_to_those_held_out():
+    learn = {"objective": "causal_lm", "steps": 2, "batch_size": 4, "validate_every": 1}
+    recipe = {
+        "model": {"captioner": {"width": 16, "depth": 1, "decoder_depth": 1, "heads": 2}},
+        "data": {"world": {"roles": ["image", "text"], "train": 40, "test": 4}},
+        "steps": {"tune": {"train": learn}},
+    }
+    losses = [-value for _, value in run_recipe(recipe).trace["tune"].validations]
+    assert all(1 < loss < 20 for loss in losses)
+
+
 def test_an_objective_without_its_labels_is_one_line():
     with pytest.raises(RecipeError, match=r"^recipe: steps\.tune\.train: cross_entropy needs labels") as found:
         run_recipe(steps(tune={"train": {**TUNE, "data": "unlabeled"}}))

@@ -19,6 +19,8 @@ BUILDS = {
     "encoder_decoder": TEXT | {"sentinels": 4},
     "dual_encoder": {"tokenizer": TOKENIZER, "width": 16, "depth": 2, "heads": 2, "projection": 8, **IMAGE}
     | {"text_width": 16, "text_depth": 2, "text_heads": 2, "context": 16},
+    "dual_encoder of a cnn": {"tokenizer": TOKENIZER, "image": "cnn", "widths": [8, 16], "depths": [1, 1]}
+    | {"projection": 8, **IMAGE, "text_width": 16, "text_depth": 2, "text_heads": 2, "context": 16},
     "captioner": {**TEXT, "decoder_depth": 1, **IMAGE},
     "audio_encoder": {"width": 16, "depth": 2, "heads": 2, "frames": 16, "mel_bins": 16},
     "modality_shared_transformer": {**TEXT, "frames": 2, "image_size": 16, "audio_frames": 16, "mel_bins": 16},
@@ -27,7 +29,7 @@ WRITERS = ("transformer_lm", "encoder_decoder", "captioner")
 
 
 def tiny_build(name: str, seed: int = 0):
-    return build_model({name: BUILDS[name]}, seed=seed)
+    return build_model({name.partition(" ")[0]: BUILDS[name]}, seed=seed)
 
 
 def every_modality() -> Dataset:

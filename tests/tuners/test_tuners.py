@@ -21,6 +21,16 @@ every_tuner = pytest.mark.parametrize("name", TUNERS)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
+@pytest.fixture(autouse=True)
+def _where_it_fits(request, tiny):
+    """A tuner that says in words why it does not apply to a family is not tried on it."""
+    given = getattr(request.node, "callspec", None)
+    if given is not None and "family" in given.params:
+        reason = ingredients.find("tuners", given.params["name"]).unfit(tiny(given.params["family"]))
+        if reason is not None:
+            pytest.skip(f"{given.params['name']}: {reason}")
+
+
 def learner_for(model, tuner, steps: int = 2, rate: float = 1e-2) -> Learner:
     settings = Settings(steps=steps, batch_size=4, learning_rate=rate, precision="no", seed=1)
     rows = Rows(model, tiny_rows(model.tower().modality))

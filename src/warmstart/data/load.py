@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from .beside import shifted_rows, unlabeled_rows
 from .checks import check_shifted, check_splits
+from .class_tasks import class_tasks
 from .classes import class_keys, naming_of, with_ids
 from .columns import Ask, Columns, choose_columns
 from .dataset import PLACE, DataError, Dataset, Splits
@@ -20,6 +22,7 @@ from .raw import Faults, Place
 from .sources import read_source
 from .splits import set_test_apart
 from .tables import build_table, roles_of
+from .unlabelled import unlabelled_splits
 
 
 def load_data(
@@ -35,9 +38,11 @@ def load_data(
     unlabeled=None,
     shifted=None,
     shifted_where: Conditions = None,
+    labelled: bool = True,
     skip_bad: bool = False,
     test_share: float = 0.2,
     seed: int = 0,
+    tasks: Mapping | None = None,
 ) -> Splits:
     """Rows to learn from and to be judged by.
 
@@ -55,9 +60,13 @@ def load_data(
     shifted: a labelled source of another distribution; its test split where it has splits. With
         `shifted_where` alone, those rows of the source itself, which are kept out of train and test unless
         `where` says what these are.
+    labelled: False reads no labels, from data that has none: pictures with captions (name `image` and `text`),
+        recordings, texts. A list of texts in one row (a column that is named) becomes a row for each.
     skip_bad: set bad rows aside in `Splits.skipped` and go on; otherwise the first one ends loading.
     test_share, seed: how test rows are set apart where the source has none: stratified by class, or whole
         groups (`group`), or the latest (`time`). Without a test split, a validation split is the test split.
+    tasks: {count: 16, ways: 3, ...}: the rows as many tasks, each of which tells some of the classes apart, with a
+        column `task`; see `data.class_tasks`. Without unlabeled and shifted rows.
 
     Raises DataError with one line that names file, row and fault.
     """
@@ -78,6 +87,8 @@ def load_data(
     given = partition(found, notes)
     chosen, of_shift = _chosen_and_shifted(given, where, shifted, shifted_where, faults)
     notes += [f"{found.name}: no {split} rows are left by the choice of rows" for split in given if split not in chosen]
+    if not labelled:
+        return unlabelled_splits(chosen, ask, faults, found.name, notes, test_share, seed)
     names = None if label_names is None else read_label_names(label_names)
     empty_label = names is not None and "" in names
     columns = choose_columns((chosen.get("train") or chosen["all"])[0], ask)
@@ -115,7 +126,17 @@ def load_data(
     if faults.rows:
         file, row, reason = faults.rows[0]
         notes.append(f"{len(faults.rows):,} bad rows set aside (first: {Place(file, row)}: {reason})")
-    return splits
+    return splits if tasks is None else _as_tasks(splits, tasks)
+
+
+def _as_tasks(splits: Splits, tasks: Mapping) -> Splits:
+    try:
+        return class_tasks(splits, **tasks)
+    except TypeError:
+        known = ", ".join(list(inspect.signature(class_tasks).parameters)[1:])
+        raise DataError(
+            f"tasks has {', '.join(map(str, tasks))}; write count and what else is wanted of {known}"
+        ) from None
 
 
 def _chosen_and_shifted(parts: Parts, where: Conditions, shifted, shifted_where: Conditions, faults: Faults):

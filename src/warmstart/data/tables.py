@@ -65,14 +65,15 @@ def _times(raw: Raw, column: str | None, faults: Faults) -> tuple[Raw, np.ndarra
     """Numbers as they are, dates as seconds since 1970 (UTC)."""
     if column is None:
         return raw, None
-    cells = [_seconds(cell) for cell in as_list(raw.column(column))]
+    cells = [seconds(cell) for cell in as_list(raw.column(column))]
     bad = np.array([cell is None for cell in cells], dtype=bool)
     faults.add_all(raw.places(bad), f"{column!r} holds no number and no ISO date")
     times = np.array([cell for cell in cells if cell is not None], dtype=np.float64)
     return (raw.take(np.flatnonzero(~bad)) if bad.any() else raw), times
 
 
-def _seconds(cell) -> float | None:
+def seconds(cell) -> float | None:
+    """A number as it is, a date as seconds since 1970 (UTC); None where it is neither."""
     try:
         number = float(cell)
         return number if np.isfinite(number) else None

@@ -27,10 +27,17 @@ def cnn(
     A row's vector is the mean over the last map; `Tower.feature_map` gives the map.
     Differs from transformers' ResNetModel, whose first two layers shrink an image fourfold before any block sees it.
     """
+    transformers = import_transformers()
+    settings = image_settings(image_size, _HALF, _HALF, {})
+    backbone = transformers.RegNetModel(cnn_config(transformers, widths, depths, stem, groups_width))
+    return with_inputs("cnn", backbone.eval(), {"image": settings})
+
+
+def cnn_config(transformers, widths: Sequence[int], depths: Sequence[int], stem: int = 32, groups_width: int = 0):
+    """Raises ValueError where widths and depths are of different lengths."""
     if len(widths) != len(depths):
         raise ValueError(f"widths has {len(widths)} stages, depths {len(depths)}: give as many")
-    transformers = import_transformers()
-    config = transformers.RegNetConfig(
+    return transformers.RegNetConfig(
         embedding_size=stem,
         hidden_sizes=list(widths),
         depths=list(depths),
@@ -38,5 +45,3 @@ def cnn(
         layer_type="x",
         downsample_in_first_stage=False,
     )
-    settings = image_settings(image_size, _HALF, _HALF, {})
-    return with_inputs("cnn", transformers.RegNetModel(config).eval(), {"image": settings})

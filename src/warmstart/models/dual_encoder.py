@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import nn
 
+from .cnn import cnn_config
 from .initialization import start_near, start_small
 from .libraries import import_transformers
 from .loaders import with_inputs
@@ -18,9 +22,12 @@ _HALF = (0.5, 0.5, 0.5)
 
 def dual_encoder(
     tokenizer: str = "world",
+    image: Literal["vit", "cnn"] = "vit",
     width: int = 96,
     depth: int = 4,
     heads: int = 3,
+    widths: Sequence[int] = (32, 64, 128),
+    depths: Sequence[int] = (1, 1, 1),
     text_width: int = 96,
     text_depth: int = 2,
     text_heads: int = 3,
@@ -30,11 +37,13 @@ def dual_encoder(
     context: int = 32,
     ffn_ratio: float = 4.0,
 ) -> Model:
-    """A CLIP (Radford et al. 2021, arXiv 2103.00020) of transformers' CLIPModel, with projections and logit scale.
+    """A CLIP (Radford et al. 2021, arXiv 2103.00020), with projections and logit scale.
 
-    width, depth, heads, patch, image_size: of the image tower, a ViT read at its class token. text_width, text_depth,
-    text_heads, context: of the text tower, read at [EOS]. projection: width of the shared space. tokenizer: see
-    `make_tokenizer`; texts stand between [BOS] and [EOS].
+    image: `vit`, and the whole is transformers' CLIPModel; or `cnn`, the network of the builder of that name, which
+    learns shapes from far fewer pictures (an architecture of ours, of two of transformers').
+    width, depth, heads, patch: of a ViT, read at its class token. widths, depths: of a CNN's stages. image_size:
+    pixels. text_width, text_depth, text_heads, context: of the text tower, read at [EOS]. projection: width of the
+    shared space. tokenizer: see `make_tokenizer`; texts stand between [BOS] and [EOS].
     """
     for one, many in ((width, heads), (text_width, text_heads)):
         if one % many:
@@ -43,20 +52,20 @@ def dual_encoder(
         raise ValueError(f"image_size {image_size} must be a multiple of patch {patch}")
     transformers = import_transformers()
     made = make_tokenizer(tokenizer, frame="lines", max_length=context)
-    config = transformers.CLIPConfig(
-        text_config={
-            "vocab_size": len(made),
-            "hidden_size": text_width,
-            "num_hidden_layers": text_depth,
-            "num_attention_heads": text_heads,
-            "intermediate_size": round(ffn_ratio * text_width),
-            "max_position_embeddings": context,
-            "projection_dim": projection,
-            "bos_token_id": made.bos_token_id,
-            "eos_token_id": made.eos_token_id,
-            "pad_token_id": made.pad_token_id,
-        },
-        vision_config={
+    text_config = {
+        "vocab_size": len(made),
+        "hidden_size": text_width,
+        "num_hidden_layers": text_depth,
+        "num_attention_heads": text_heads,
+        "intermediate_size": round(ffn_ratio * text_width),
+        "max_position_embeddings": context,
+        "projection_dim": projection,
+        "bos_token_id": made.bos_token_id,
+        "eos_token_id": made.eos_token_id,
+        "pad_token_id": made.pad_token_id,
+    }
+    if image == "vit":
+        vision_config = {
             "hidden_size": width,
             "num_hidden_layers": depth,
             "num_attention_heads": heads,
@@ -64,23 +73,40 @@ def dual_encoder(
             "image_size": image_size,
             "patch_size": patch,
             "projection_dim": projection,
-        },
-        projection_dim=projection,
-    )
-    backbone = transformers.CLIPModel(config)
-    _start(backbone, width, text_width, image_size // patch)
+        }
+        backbone = transformers.CLIPModel(
+            transformers.CLIPConfig(text_config=text_config, vision_config=vision_config, projection_dim=projection)
+        )
+        start_small(backbone.vision_model, width)
+    else:
+        backbone = _paired(transformers, text_config, widths, depths, projection)
+    start_small(backbone.text_model, text_width)
+    start_small(backbone.visual_projection, width)
+    start_small(backbone.text_projection, text_width)
+    if image == "vit":
+        _place(backbone.vision_model, image_size // patch)
     settings = {
         "image": image_settings(image_size, _HALF, _HALF, {}),
-        "text": text_settings(made, config.text_config, limit=context),
+        "text": text_settings(made, backbone.config.text_config, limit=context),
     }
     return with_inputs("dual_encoder", backbone.eval(), settings)
 
 
+def _paired(transformers, text_config: dict, widths: Sequence[int], depths: Sequence[int], projection: int):
+    from .paired_encoders import PairedEncoders, PairedEncodersConfig
+
+    config = PairedEncodersConfig(
+        cnn_config(transformers, widths, depths),
+        transformers.CLIPTextConfig(**text_config),
+        vision_width=widths[-1],
+        text_width=text_config["hidden_size"],
+        projection_dim=projection,
+    )
+    return PairedEncoders(config)
+
+
 @torch.no_grad()
-def _start(backbone: nn.Module, width: int, text_width: int, side: int) -> None:
-    start_small(backbone.vision_model, width)
-    start_small(backbone.text_model, text_width)
-    start_small(backbone.visual_projection, width)
-    start_small(backbone.text_projection, text_width)
-    backbone.vision_model.embeddings.position_embedding.weight[1:] = sine_positions(side, side, width)
-    start_near(layer.self_attn for layer in backbone.vision_model.encoder.layers)
+def _place(vit: nn.Module, side: int) -> None:
+    """Positions are sines and cosines; queries and keys start alike."""
+    vit.embeddings.position_embedding.weight[1:] = sine_positions(side, side, vit.config.hidden_size)
+    start_near(layer.self_attn for layer in vit.encoder.layers)

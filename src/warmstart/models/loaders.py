@@ -110,9 +110,9 @@ def _drop_unstored_pooling(backbone: nn.Module, folder: Path | str) -> None:
 def _register_own(folder: Path | str) -> None:
     """Make transformers know an architecture of ours, where the checkpoint is of one."""
     if str(read_json(folder, "config.json").get("model_type", "")).startswith("warmstart_"):
-        from . import flow_network, mlp, shared_transformer
+        from . import flow_network, mlp, paired_encoders, shared_transformer
 
-        for module in (flow_network, mlp, shared_transformer):
+        for module in (flow_network, mlp, paired_encoders, shared_transformer):
             module.register()
 
 

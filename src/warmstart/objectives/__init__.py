@@ -44,7 +44,10 @@ class Objective(Ingredient):
         return getattr(self, "view", None) is not None
 
     def prepare(self, cast: Cast, data: Rows) -> None:
-        """Attach to the cast what the loss needs; called once, before the tuner is applied."""
+        """Attach to the cast what the loss needs and is not there yet, add inputs to the rows.
+
+        Called once before the tuner is applied, and on a copy for rows that are held out.
+        """
 
     def loss(self, cast: Cast, batch: dict, step: Step) -> dict[str, Tensor]:
         """Terms of the loss: each (B,), one number a row, or () where rows cannot be told apart.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -49,6 +50,9 @@ def weighted(
 def validation_loss(learner: Learner, held: Rows) -> Callable[[], float]:
     """Minus the mean loss of held-out rows, which look the same at every validation."""
     settings, model = learner.settings, learner.cast.model
+    for objective, _ in learner.objectives:
+        # A copy: what an objective keeps for itself belongs to the rows that it learns from.
+        copy.deepcopy(objective).prepare(learner.cast, held)
     parts = np.array_split(np.arange(len(held)), -(-len(held) // settings.batch_size))
 
     @torch.no_grad()
