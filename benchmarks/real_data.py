@@ -49,14 +49,14 @@ def command(name: str) -> str:
     return f"warmstart compare {COMMANDS[name]} --out {RUNS / name}".replace("  ", " ")
 
 
-def run(name: str) -> None:
-    """Run one comparison, or continue it; a finished one is left alone."""
-    folder = ROOT / RUNS / name
+def run(command: str, folder: Path) -> None:
+    """Run one comparison, or continue it; a finished one is left alone. command: `warmstart compare ... --out DIR`."""
+    folder = ROOT / folder
     if (folder / "board.json").exists() and not json.loads((folder / "board.json").read_text())["partial"]:
         return
     resume = ["--resume"] if (folder / "plan.json").exists() else []
-    print(f"$ {command(name)}", flush=True)
-    words = [sys.executable, "-m", "warmstart", *shlex.split(command(name))[1:], *resume]
+    print(f"$ {command}", flush=True)
+    words = [sys.executable, "-m", "warmstart", *shlex.split(command)[1:], *resume]
     subprocess.run(words, cwd=ROOT, check=True)
 
 
@@ -71,11 +71,12 @@ def page() -> str:
     for name, title in TITLES.items():
         path = ROOT / RUNS / name / "board.json"
         if path.exists():
-            parts += [f"## {title}\n", f"```\n{command(name)}\n```\n", *_board(json.loads(path.read_text()))]
+            parts += [f"## {title}\n", f"```\n{command(name)}\n```\n", *board_lines(json.loads(path.read_text()))]
     return "\n".join(parts)
 
 
-def _board(board: dict) -> list[str]:
+def board_lines(board: dict) -> list[str]:
+    """A board as a page shows it: its verdict, a table, what failed or was skipped."""
     shots = list(dict.fromkeys(item["shots"] for item in board["summary"]))
     top = shots[-1]
     by = {(item["method"], item["shots"]): item for item in board["summary"]}
@@ -131,7 +132,7 @@ def main() -> None:
         print("skipped: ../shared (data and weights) is not beside the checkout")
         return
     for name in sys.argv[1:] or COMMANDS:
-        run(name)
+        run(command(name), RUNS / name)
     PAGE.write_text(page())
     print(f"wrote {PAGE.relative_to(ROOT)}")
 

@@ -263,6 +263,23 @@ def memory() -> dict:
     return {"ours": float(found.stdout.split()[-1]), "theirs": None, "note": "MB over the model"}
 
 
+def world() -> dict:
+    """Scenes of `world` a second: 32 x 32 pixels with captions, by two processes side by side."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    scenes = 4000
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_scenes, (16, 16)))
+        ours, _ = timed(lambda: list(pool.map(_scenes, (scenes, scenes))))
+    return {"ours": 2 * scenes / ours, "theirs": None, "note": "scenes a second"}
+
+
+def _scenes(count: int) -> int:
+    from warmstart.data import load_data
+
+    return len(load_data({"world": {"roles": ["image", "text"], "train": count, "test": 1}}).train)
+
+
 def help_() -> dict:
     """`warmstart --help`, as a process."""
     words = [sys.executable, "-m", "warmstart", "--help"]
