@@ -122,3 +122,21 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("WARMSTART_CACHE")
     assert cache_folder().parts[-2:] == (".cache", "warmstart")
+
+
+def test_what_was_not_used_for_longest_goes_where_the_cache_grew_too_large(tmp_path, monkeypatch):
+    old, used, unread = (write(Store(key, tmp_path)).path for key in ("old", "used", "unread"))
+    long_ago = time.time() - 10 * 3600
+    for path, hours in ((old, 3), (used, 2), (unread, 1)):
+        os.utime(path, (long_ago, long_ago - 3600 * hours))
+    Store("used", tmp_path).segments()
+    size = sum(file.stat().st_size for file in old.iterdir())
+    monkeypatch.setenv("WARMSTART_CACHE_GB", str(2.5 * size / 1e9))
+    new = write(Store("new", tmp_path)).path
+    assert [path.exists() for path in (old, used, unread, new)] == [False, True, False, True]
+
+
+def test_what_was_used_within_the_hour_stays_however_large_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WARMSTART_CACHE_GB", "1e-9")
+    paths = [write(Store(key, tmp_path)).path for key in ("one", "two")]
+    assert all(path.exists() for path in paths)

@@ -6,6 +6,7 @@ once under a temporary name and renamed into place, so that runs may share it wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -18,11 +19,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..data.cache import cache_folder
+from ..data.cache import cache_folder, cache_limit
 from ..data.dataset import DataError
 
 _BLOCK = 1 << 24
 _ABANDONED = 24 * 3600
+_IN_USE = 3600
 _FILES = ("keys.npy", "counts.npy", "data.npy")
 
 # Segments whose content was read and compared: reading all of it again at every use would cost more than it saves.
@@ -33,7 +35,8 @@ class Store:
     """Values by row key: row i owns `counts[i]` consecutive entries of a flat array.
 
     One entry a row for pooled features, as many as real tokens for token states.
-    Raises DataError, one line, where the file system refuses to write.
+    Where all stores together have grown beyond `cache_limit`, the segments that were not used for longest go, but none
+    of the last hour. Raises DataError, one line, where the file system refuses to write.
     """
 
     def __init__(self, key: str, root: Path | None = None):
@@ -50,6 +53,7 @@ class Store:
             segment = Segment(path)
             if segment.intact():
                 found.append(segment)
+                _note_use(path)
             else:
                 shutil.rmtree(path, ignore_errors=True)
         return found
@@ -71,6 +75,7 @@ class Store:
             raise _unwritable(self.folder, error) from error
         finally:
             shutil.rmtree(path, ignore_errors=True)
+        _prune(self.folder.parent, cache_limit())
         return Segment(final)
 
     def _sweep(self) -> None:
@@ -81,6 +86,28 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
             except FileNotFoundError:
                 continue
+
+
+def _note_use(path: Path) -> None:
+    # Another run may have removed it, or it belongs to another user.
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def _prune(root: Path, limit: float) -> None:
+    """Remove the segments that were not used for longest, until all of them take `limit` bytes at most."""
+    found = []
+    for path in root.glob("*/segment-*"):
+        try:
+            found.append((path.stat().st_mtime, sum(file.stat().st_size for file in path.iterdir()), path))
+        except FileNotFoundError:
+            continue
+    total, recent = sum(size for _, size, _ in found), time.time() - _IN_USE
+    for used, size, path in sorted(found):
+        if total <= limit or used > recent:
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        total -= size
 
 
 class Segment:
