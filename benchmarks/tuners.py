@@ -32,7 +32,7 @@ SETTINGS = {
     "digits": ("zoo ViT, digits", "zoo/vit-mnist digits"),
 }
 FEW, ALL = "few", "all"
-BUDGETS = {FEW: "8s", ALL: "40s"}
+BUDGETS = {FEW: "5s", ALL: "20s"}
 SIGNIFICANT = 0.05
 
 
@@ -89,8 +89,8 @@ def page(found: dict[tuple[str, str], dict]) -> str:
     parts = [
         "# Which weights to tune\n",
         "Made by `python -m benchmarks.tuners`. When does anything beat a frozen backbone with a closed-form head, and "
-        "when does anything beat LoRA? Each column is one `warmstart compare` under one budget a trial (8 s at 4 and "
-        "16 labels a class, 40 s at all labels), search included, on two cores; the commands stand below. Accuracy in "
+        "when does anything beat LoRA? Each column is one `warmstart compare` under one budget a trial (5 s at 4 and "
+        "16 labels a class, 20 s at all labels), search included, on two cores; the commands stand below. Accuracy in "
         "percent, the mean of three seeds (one seed at all labels); bold where it is not significantly below the best "
         "of its column (bootstrap over seeds and test rows, Holm, 5 %).\n",
     ]
