@@ -65,6 +65,9 @@ def hidden(model: torch.nn.Module, tower_inputs: dict) -> torch.Tensor:
 def test_comes_back_as_it_was_and_loads_without_us(tiny, tmp_path, name, family):
     import peft
 
+    reason = ingredients.find("tuners", name).unfit(tiny(family))
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
     model = changed(tiny(family), name)
     batch = inputs(model)[model.tower().modality]
     expected = hidden(model.backbone, batch)

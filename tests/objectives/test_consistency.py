@@ -93,3 +93,38 @@ def test_labelled_rows_count_nothing_where_only_unlabelled_ones_are_asked_for(ca
 def test_says_who_could_give_the_target(cast, batch):
     with pytest.raises(ValueError, match="mean_teacher"):
         loss(Consistency(), cast, batch)
+
+
+@pytest.mark.faithful("mosa-adapter")
+def test_symmetric_divergence_is_the_mean_of_both_ways(cast, batch):
+    """losses.py of MoSA: 1/2 (KL(p || q) + KL(q || p))."""
+    log_p, log_q = scores(cast.model, batch).log_softmax(1), TARGET.log()
+    kl = torch.nn.functional.kl_div
+    expected = sum(kl(a, b, reduction="none", log_target=True).sum(1) for a, b in ((log_p, log_q), (log_q, log_p))) / 2
+    found = loss(Consistency(distance="symmetric_kl"), cast, {**batch, "soft_label": TARGET})
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.faithful("mosa-adapter")
+def test_both_forwards_of_a_model_that_draws_get_gradients(batch):
+    torch.manual_seed(0)
+    model = vit(width=16, depth=1, heads=2, patch=4, image_size=8)
+    model.attach("head", "linear", width=16, outputs=3, zero=False)
+    noisy, seen = torch.nn.Dropout(0.5), []
+    model.attached["head"].register_forward_pre_hook(lambda module, args: noisy(args[0]))
+    model.attached["head"].register_forward_hook(
+        lambda module, args, output: seen.append(output) or output.retain_grad()
+    )
+    found = loss(Consistency(target="model", distance="symmetric_kl"), Cast(model), batch)
+    assert (found > 0).all()
+    found.sum().backward()
+    assert len(seen) == 2
+    torch.testing.assert_close(seen[0].grad.abs().sum(1) > 0, torch.ones(4, dtype=torch.bool))
+    torch.testing.assert_close(seen[1].grad.abs().sum(1) > 0, torch.ones(4, dtype=torch.bool))
+    agreed = loss(Consistency(target="model", distance="symmetric_kl"), Cast(_without_noise(model)), batch)
+    torch.testing.assert_close(agreed, torch.zeros(4))
+
+
+def _without_noise(model):
+    model.attached["head"]._forward_pre_hooks.clear()
+    return model

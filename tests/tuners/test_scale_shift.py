@@ -51,6 +51,7 @@ def scrambled(model):
     return model
 
 
+@pytest.mark.faithful("ssf")
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["linear", "conv", "bare", "batch_norm", "group_norm", "layer_norm", "rms_norm"])
 def test_equals_scale_times_layer_plus_shift(kind):
@@ -68,6 +69,7 @@ def test_equals_scale_times_layer_plus_shift(kind):
     torch.testing.assert_close(wrapped(x), wrapped.scale.view(along) * layer(x) + shift.view(along))
 
 
+@pytest.mark.faithful("ssf")
 @torch.no_grad()
 def test_folds_into_every_kind_of_layer():
     torch.manual_seed(0)
@@ -83,6 +85,7 @@ def test_folds_into_every_kind_of_layer():
     assert set(block.state_dict()) == names
 
 
+@pytest.mark.faithful("ssf")
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["bert", "gpt2", "vit", "dinov2", "clip", "llama", "mobilenet"])
 def test_folds_large_changes_exactly(tiny, family):
@@ -118,6 +121,7 @@ def test_layers_whose_output_does_not_follow_their_weight_are_left_alone():
     assert [hasattr(layer, "base_layer") for layer in network] == [False, False, True, False]
 
 
+@pytest.mark.faithful("ssf")
 def test_paper_initialisation_is_drawn_around_the_identity(tiny):
     model = tiny("bert")
     ScaleShift(noise=0.02).apply(model)

@@ -15,6 +15,7 @@ PROCEDURAL = {
     "world": ("warmstart.data.world.source", "world"),
     "grid": ("warmstart.data.world.grid", "grid"),
     "pairs": ("warmstart.data.world.pairs", "pairs"),
+    "facts": ("warmstart.data.facts", "facts"),
     "synthetic_sequences": ("warmstart.data.synthetic_sequences", "synthetic_sequences"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import Dataset
+from ..data.dataset import DataError, Dataset
 from ..models import Model, Tower, fingerprint
+from ..models.reading import columns_read, reading
 from .precision import best_precision, inference
 from .store import Segment, Store, spill
 
@@ -57,6 +59,8 @@ class Encoder:
 
     depth: None for pooled features; else the states that block `depth` reads.
     precision: `bf16` or `no`; None for the hardware's best.
+    What a model reads of other columns (a row's task) belongs to the row as its inputs do, in the cache too.
+    Raises DataError where the dataset does not have such a column.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Encoder:
         self.dataset, self.depth, self.device = dataset, depth, model.device
         self.precision = precision or best_precision()
         self.inputs = inputs if inputs is not None else self.tower.prepare(dataset, dataset.input_role)
+        self.columns = {name: _numbers(dataset, name) for name in columns_read(self.tower.module)}
         self.store = None
         if store:
             what = "pooled" if depth is None else f"state{depth}"
@@ -91,9 +96,7 @@ class Encoder:
         if self.store is None:
             with inference(self.tower.module, self.device, self.precision):
                 return _collected(*self._stream(rows))
-        keys = self.dataset.row_keys() if len(rows) == len(every) else self.dataset.take(rows).row_keys()
-        if len(rows) == len(every):
-            keys = keys[rows]
+        keys = self._keys(rows, len(rows) == len(every))
         segments = self.store.segments()
         missing = _missing(keys, segments)
         if len(missing):
@@ -103,6 +106,18 @@ class Encoder:
             if np.array_equal(segment.keys, keys):
                 return Features(segment.data, segment.starts)
         return _gathered(keys, segments)
+
+    def _keys(self, rows: np.ndarray, most: bool) -> np.ndarray:
+        """(N,) content hashes of all that the model reads of these rows."""
+        keys = self.dataset.row_keys()[rows] if most else self.dataset.take(rows).row_keys()
+        if not self.columns:
+            return keys
+        values = np.stack([column[rows].numpy() for column in self.columns.values()], axis=1)
+        made = (
+            hashlib.blake2b(key + value.tobytes(), digest_size=16).digest()
+            for key, value in zip(keys, values, strict=True)
+        )
+        return np.array(list(made), dtype=keys.dtype)
 
     def _stream(self, rows: np.ndarray) -> tuple[np.ndarray, tuple[int, ...], Iterator[tuple[int, np.ndarray]]]:
         """Entries of each row, shape of an entry, and the rows' values in the order they are computed."""
@@ -132,7 +147,9 @@ class Encoder:
         inputs = self.inputs.batch(rows[filled])
         inputs = {name: _widen(tensor, width).to(self.device) for name, tensor in inputs.items()}
         pooled = self.depth is None
-        values = self.tower.encode(inputs).pooled if pooled else self.tower.state_before(inputs, self.depth)
+        columns = {name: column[rows[filled]].to(self.device) for name, column in self.columns.items()}
+        with reading(columns):
+            values = self.tower.encode(inputs).pooled if pooled else self.tower.state_before(inputs, self.depth)
         values = values.float().cpu().numpy()
         for i, position in enumerate(positions):
             value = values[i]
@@ -141,6 +158,13 @@ class Encoder:
             elif self.inputs.padded:
                 value = value[: self.inputs.lengths[rows[position]]]
             yield int(position), value
+
+
+def _numbers(dataset: Dataset, name: str) -> Tensor:
+    """(N,) a column of one number a row."""
+    if name not in dataset.table.column_names:
+        raise DataError(f"{dataset.name}: no column {name!r}, which the model reads of every row")
+    return torch.from_numpy(np.array(dataset.table[name].to_numpy(zero_copy_only=False)))
 
 
 def _padded_widths(lengths: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import Model
+from ..models.reading import reading
 from .attention import ShortAttention
 from .batches import batch_rows, mine, pieces, to_device
 from .cast import Cast
@@ -96,7 +97,7 @@ class Learner:
         self.optimizers = self._make_optimizers() if self.objectives else {}
         if tuner is not None and self.objectives:
             tuner.choose(self)
-            self._start_optimizers()
+            self.start_optimizers()
 
     @property
     def model(self) -> Model:
@@ -156,9 +157,10 @@ class Learner:
         model = self.cast.model.requires_grad_(False)
         model.attached["coefficients"] = coefficients.to(model.device).requires_grad_(True)
         self.cast.compose = compose
-        self._start_optimizers()
+        self.start_optimizers()
 
-    def _start_optimizers(self) -> None:
+    def start_optimizers(self) -> None:
+        """Make the optimizers anew, over what trains now."""
         self.optimizers, self._accelerator = self._make_optimizers(), None
 
     def connect(self, trackers: list[str] | None = None, folder=None):
@@ -329,7 +331,7 @@ class LossModule(nn.Module):
         terms: dict[str, Tensor] = {}
         now = [pair for pair in self.objectives if step.turn in pair[0].active(step)]
         shares = None if self.mixture is None else self.mixture.shares(step, batch["rows"], len(now))
-        with ShortAttention(), self.cast.composed():
+        with ShortAttention(), self.cast.composed(), reading(batch):
             for i, (objective, weight) in enumerate(now):
                 share = None if shares is None else shares[..., i]
                 if share is not None and not share.any():

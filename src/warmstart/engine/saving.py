@@ -187,9 +187,7 @@ def _load_adapter(model: Model, folder: Path) -> None:
 
     tensors = load_file(folder / ADAPTER)
     nameless = _read(folder / ADAPTER_CONFIG)["peft_type"] == "LORA"
-    names = {
-        _IN_PEFT + (_LORA.sub(r"\1", name) if nameless else name): name for name in split_state(model.backbone)[1]
-    }
+    names = {_IN_PEFT + (_LORA.sub(r"\1", name) if nameless else name): name for name in split_state(model.backbone)[1]}
     if names.keys() != tensors.keys():
         odd = sorted(names.keys() ^ tensors.keys())
         raise ModelError(f"{folder / ADAPTER}: does not fit the changes of {SPECIFICATION}: {', '.join(odd[:3])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -107,10 +108,14 @@ def learn_coefficients(
     coefficients: nn.Module,
     compose: Callable[[], dict[str, Tensor]],
     before: Callable[[], None] | None = None,
+    validate: Callable[[], float] | None = None,
+    validate_every: int = 1,
 ) -> None:
     """Train these coefficients, and nothing else, for the steps of the learner's settings, through `compose`.
 
-    before: called when everything stands, before the first update. Raises ValueError without an objective.
+    before: called when everything stands, before the first update. validate: judges the coefficients, higher is
+    better, every `validate_every` updates; the best ones are kept, the last ones where nothing judges.
+    Raises ValueError without an objective.
     """
     if not learner.objectives:
         raise ValueError("coefficients are learned by an objective: write one, such as `objective: cross_entropy`")
@@ -118,7 +123,10 @@ def learn_coefficients(
     try:
         if before is not None:
             before()
-        loop.train(learner)
+        if validate is not None:
+            settings = learner.settings
+            learner.settings = dataclasses.replace(settings, validate_every=validate_every, patience=settings.steps + 1)
+        loop.train(learner, validate=validate)
     finally:
         del learner.model.attached["coefficients"]
         learner.cast.compose = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .errors import ModelError
+from .reading import reading
 from .tower import DECODER, answering
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Writing:
     """Rows that are being written.
 
     scores: (B, V) of the next token. mask: (B, T), 1 at the tokens read so far. lengths: (B,) how many those are.
+    columns: name -> (B, ...), what else the batch says of the rows.
     """
 
     scores: Tensor
@@ -28,6 +30,7 @@ class Writing:
     cache: object
     encoded: Tensor | None = None
     encoded_mask: Tensor | None = None
+    columns: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, rows: Tensor) -> Writing:
         """These rows, in this order and as often as named: beams reordered, a prompt continued several times.
@@ -40,7 +43,8 @@ class Writing:
             return None if tensor is None else tensor[rows]
 
         encoded = picked(self.encoded), picked(self.encoded_mask)
-        return Writing(self.scores[rows], self.mask[rows], self.lengths[rows], self.cache, *encoded)
+        columns = {name: picked(one) for name, one in self.columns.items()}
+        return Writing(self.scores[rows], self.mask[rows], self.lengths[rows], self.cache, *encoded, columns)
 
 
 class Language:
@@ -116,7 +120,9 @@ class Language:
         """
         if self.kind == "decoder":
             ids = self._shifted(target_ids)
-            return self._run_decoder(*self._encoded(batch, modality), ids, torch.ones_like(ids), use_cache=False).logits
+            with reading(batch):
+                encoded, mask = self._encoded(batch, modality)
+                return self._run_decoder(encoded, mask, ids, torch.ones_like(ids), use_cache=False).logits
         return self.scores(self.target_states(batch, target_ids, modality, both_ways))
 
     def target_states(
@@ -125,10 +131,17 @@ class Language:
         """(B, T, D): a causal model's last states, of which entry t scores target token t. See `target_scores`."""
         self._needs("causal", "target_scores")
         prompt, mask = self._prompt(batch[modality or "text"])
-        return self._continued(prompt, mask, target_ids, both_ways)
+        with reading(batch):
+            return self._continued(prompt, mask, target_ids, both_ways)
 
     def start(self, batch: dict, modality: str | None = None) -> Writing:
         """Read the source of every row; `.scores` (B, V) of what comes first. See `target_scores` for the source."""
+        with reading(batch):
+            state = self._start(batch, modality)
+        state.columns = {name: one for name, one in batch.items() if torch.is_tensor(one) and one.ndim}
+        return state
+
+    def _start(self, batch: dict, modality: str | None) -> Writing:
         if self.kind == "decoder":
             encoded, mask = self._encoded(batch, modality)
             first = torch.full((len(encoded), 1), self._first_token, device=encoded.device)
@@ -147,6 +160,10 @@ class Language:
 
     def advance(self, state: Writing, ids: Tensor) -> Tensor:
         """Append a token (B,) to every row; (B, V) scores of what comes next, also in `state.scores`."""
+        with reading(state.columns):
+            return self._advance(state, ids)
+
+    def _advance(self, state: Writing, ids: Tensor) -> Tensor:
         ids = ids.view(-1, 1)
         state.mask = torch.cat([state.mask, torch.ones_like(ids)], dim=1)
         if self.kind == "decoder":

@@ -14,6 +14,7 @@ from .encoding import Encoding
 from .errors import ModelError
 from .language import Language
 from .parts import BUILDERS
+from .reading import reading
 from .tokens import Tokens
 from .tower import DECODER, Tower
 
@@ -86,7 +87,8 @@ class Model(nn.Module):
     def encode(self, batch: dict, modality: str | None = None, keep: Sequence[str] = ()) -> Encoding:
         """batch: inputs by modality, as `Rows.batch` makes them."""
         tower = self.tower(modality if modality is not None else batch.get("modality"))
-        return tower.encode(batch[tower.modality], keep)
+        with reading(batch):
+            return tower.encode(batch[tower.modality], keep)
 
     def attach(self, name: str, part: str, **arguments) -> nn.Module:
         """Add what `models.parts.BUILDERS[part](**arguments)` makes, under this name; a checkpoint repeats it."""

@@ -22,9 +22,7 @@ class PairedEncodersConfig(transformers.PreTrainedConfig):
     model_type = "warmstart_paired_encoders"
     sub_configs = {"vision_config": transformers.AutoConfig, "text_config": transformers.AutoConfig}
 
-    def __init__(
-        self, vision_config=None, text_config=None, vision_width=1, text_width=1, projection_dim=64, **kwargs
-    ):
+    def __init__(self, vision_config=None, text_config=None, vision_width=1, text_width=1, projection_dim=64, **kwargs):
         self.vision_config, self.text_config = _config(vision_config), _config(text_config)
         self.vision_width, self.text_width, self.projection_dim = vision_width, text_width, projection_dim
         super().__init__(**kwargs)

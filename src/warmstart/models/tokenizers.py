@@ -29,8 +29,9 @@ FRAMES = {
 def make_tokenizer(spec: str, *, frame: str, sentinels: int = 0, modes: bool = False, max_length: int = 64):
     """A PreTrainedTokenizerFast with the tokens [PAD] [UNK] [BOS] [EOS] [SEP] [CLS] [MASK], ids 0 to 6 in that order.
 
-    spec: `world`, a word each of the scenes' vocabulary; `words:a b c`, of these words; `bytes`, a token each byte of
-        UTF-8; `bpe:SOURCE:SIZE`, byte pair encoding of SIZE tokens trained on an embedded text (`stdlib-docs`).
+    spec: `world` or `facts`, a word each of that data's vocabulary; `words:a b c`, of these words; `bytes`, a token
+        each byte of UTF-8; `bpe:SOURCE:SIZE`, byte pair encoding of SIZE tokens trained on an embedded text
+        (`stdlib-docs`).
     frame: what surrounds a text: `sentence` [CLS] text [SEP]; `lines` [BOS] text [EOS]; `closed` text [EOS].
     sentinels: adds `<extra_0>` ... as in T5. modes: adds [R] [S] [X] as in UL2. Both follow the special tokens.
     Raises ModelError, one line, for a specification of another kind.
@@ -42,7 +43,7 @@ def make_tokenizer(spec: str, *, frame: str, sentinels: int = 0, modes: bool = F
     first = [*SPECIAL.values(), *added]
     kind, _, rest = spec.partition(":")
     if kind not in _KINDS:
-        raise ModelError(f"no tokenizer {spec!r}: write world, words:A B C, bytes or bpe:SOURCE:SIZE")
+        raise ModelError(f"no tokenizer {spec!r}: write world, facts, words:A B C, bytes or bpe:SOURCE:SIZE")
     # A copy, since what is trained is kept, and extended here.
     tokenizer = Tokenizer.from_str(_KINDS[kind](rest, tuple(first)).to_str())
     # In the vocabulary already, so no id changes: declared special, so that decoding leaves them out.
@@ -61,6 +62,12 @@ def _words(rest: str, first: tuple[str, ...]):
 
 def _world(rest: str, first: tuple[str, ...]):
     from ..data.world.lexicon import vocabulary
+
+    return _word_level(vocabulary(), first)
+
+
+def _facts(rest: str, first: tuple[str, ...]):
+    from ..data.facts import vocabulary
 
     return _word_level(vocabulary(), first)
 
@@ -121,5 +128,5 @@ def _stdlib_docs() -> Sequence[str]:
     return stdlib_docs()
 
 
-_KINDS: dict[str, Callable] = {"world": _world, "words": _words, "bytes": _bytes, "bpe": _bpe}
+_KINDS: dict[str, Callable] = {"world": _world, "facts": _facts, "words": _words, "bytes": _bytes, "bpe": _bpe}
 TEXTS: dict[str, Callable[[], Sequence[str]]] = {"stdlib-docs": _stdlib_docs}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .encoding import Encoding
 from .layers import is_linear, is_norm
 from .layouts import Part, layout_of
+from .reading import masked
 from .wrapped import innermost, is_wrapper
 
 CACHED_STATE = "state"
@@ -162,11 +163,12 @@ class Tower:
                 if state is not None or "attention_mask" in inputs:
                     raise ValueError("keep_tokens goes with neither a cached state nor an attention mask")
                 stack.callback(self._keeping(kept).remove)
+            mask = inputs.get("attention_mask")
+            if mask is not None and mask.ndim != 2:
+                # Who attends to whom, rather than which tokens are real.
+                mask = None
+            stack.enter_context(masked(mask))
             tokens, pooled = self.forward(self.module, inputs)
-        mask = inputs.get("attention_mask")
-        if mask is not None and mask.ndim != 2:
-            # Who attends to whom, rather than which tokens are real.
-            mask = None
         mapped = tokens if tokens is not None and tokens.ndim == 4 else None
         tokens = None if mapped is not None else tokens
         pooled = self._pooled(tokens, pooled, mask)

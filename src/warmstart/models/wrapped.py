@@ -19,9 +19,11 @@ class Wrapped(nn.Module):
 
     sized: names of own parameters and buffers whose size is not known from the layer: they take it from a state
         dict that is loaded.
+    reads: names of columns of the rows that it reads beside its input (`models.reading.column`).
     """
 
     sized: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()
 
     def __init__(self, base_layer: nn.Module):
         super().__init__()

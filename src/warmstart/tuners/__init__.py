@@ -29,6 +29,7 @@ class Tuner(Ingredient):
         own default stands in the tuner's docstring).
     head_only: nothing of the encoder trains on any model, so that a head on its features is all there is to it.
     folds: whether `fold` leaves the plain architecture; False where no plain weights compute the same.
+    starts_there: whether the model computes what it did as long as nothing has trained.
 
     What a tuner works on are the model's towers: where a dual encoder's towers are narrowed to one, only that
     one changes. What it adds to the encoder lives in `models.wrapped.Wrapped` modules (or peft's, which are
@@ -38,6 +39,7 @@ class Tuner(Ingredient):
     learning_rates: ClassVar[tuple[float, ...]] = (1e-3,)
     head_only: ClassVar[bool] = False
     folds: ClassVar[bool] = True
+    starts_there: ClassVar[bool] = True
 
     def apply(self, model: Model, data: Rows | None = None) -> None:
         """Freeze, unfreeze, re-parametrize. What is attached to the model (heads) always trains.
