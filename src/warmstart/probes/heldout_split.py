@@ -33,7 +33,7 @@ class HeldoutSplit(Probe):
 
     role, values: which column, and which of its values were held out. objective, tuner: of the few-shot training.
     shots: None for all rows. steps 0: no training. batch_size, learning_rate (None: the tuner's own), head_factor,
-        clip: as in `train`. seed: of the rows that are drawn.
+        clip, precision: as in `train`. seed: of the rows that are drawn.
     Raises DataError where the data has no such column, or a value that training or test rows do not have.
     """
 
@@ -49,11 +49,12 @@ class HeldoutSplit(Probe):
         learning_rate: float | None = None,
         head_factor: float = 1.0,
         clip: float | None = 1.0,
+        precision: str | None = None,
         seed: int = 0,
     ):
         self.objective, self.tuner, self.values, self.role = objective, tuner, values, role
         self.shots, self.steps, self.batch_size, self.learning_rate = shots, steps, batch_size, learning_rate
-        self.head_factor, self.clip, self.seed = head_factor, clip, seed
+        self.head_factor, self.clip, self.precision, self.seed = head_factor, clip, precision, seed
 
     def measure(self, cast: Cast, data: Splits, fitted: Fitted | None = None) -> dict:
         right = []
@@ -80,6 +81,7 @@ class HeldoutSplit(Probe):
             learning_rate=rate,
             head_factor=self.head_factor,
             clip=self.clip,
+            precision=self.precision,
             seed=self.seed,
         )
         objectives = objective if isinstance(objective, list) else [objective]
