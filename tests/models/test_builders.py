@@ -109,10 +109,13 @@ def test_a_tuner_trains_a_step_is_saved_and_folds(tmp_path, name, tuner):
 
 @every_builder
 def test_parts_are_known_by_name(name):
+    """A convolutional tower has blocks alone."""
     model = tiny_build(name)
+    convolutional = [one for one, tower in model.towers.items() if not tower.layout.parts]
+    assert convolutional == (["image"] if "cnn" in name else [])
     for tower in model.towers.values():
         assert tower.parts("block.0")[0].module is tower.blocks[0]
-        if name != "cnn":
+        if tower.layout.parts:
             assert len(tower.parts("block.*.attention.query")) == tower.depth
             assert len(tower.parts("block.*.ffn.out")) == tower.depth
 
