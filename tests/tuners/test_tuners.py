@@ -133,6 +133,15 @@ def test_applied_a_second_time_goes_on_from_where_it_was(tiny, name):
 
 
 @every_tuner
+def test_a_trial_leaves_no_trace(tiny, name):
+    learner = learner_for(tiny("bert"), ingredients.build("tuners", name))
+    before = fingerprint(learner.cast.model)
+    with learner.trial():
+        train(learner)
+    assert fingerprint(learner.cast.model) == before
+
+
+@every_tuner
 def test_states_its_learning_rates_and_its_source(name):
     cls = ingredients.find("tuners", name)
     assert all(0 < rate < 1 for rate in cls.learning_rates)

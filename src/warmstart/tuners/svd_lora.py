@@ -74,7 +74,7 @@ class SvdLora(Tuner):
         parts = {}
         if data is not None and fresh:
             seconds = self._second_moments(model, data, fresh)
-            parts = {target.path: [self._parts(w, seconds[target.path]) for w in _pieces(target)] for target in fresh}
+            parts = {target.path: [self._start(w, seconds[target.path]) for w in _pieces(target)] for target in fresh}
         model.freeze()
         for target in fresh:
             adapter = _Adapted(target.module, target.layer, target.rows, self.rank)
@@ -104,7 +104,7 @@ class SvdLora(Tuner):
         return {path: total / counts[path] for path, total in sums.items()}
 
     @torch.no_grad()
-    def _parts(self, weight: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _start(self, weight: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor]:
         """B (m, r) and A (r, n), in float64, of a weight (m, n)."""
         left, values, right = decomposed(weight, self._orientation(second))
         rank = min(self.rank, len(values))
