@@ -90,8 +90,9 @@ def page(found: dict[tuple[str, str], dict]) -> str:
         "# Which weights to tune\n",
         "Made by `python -m benchmarks.tuners`. When does anything beat a frozen backbone with a closed-form head, and "
         "when does anything beat LoRA? Each column is one `warmstart compare` under one budget a trial (5 s at 4 and "
-        "16 labels a class, 20 s at all labels), search included, on two cores; the commands stand below. So small a budget cuts tuned methods short (8 to 53 "
-        "updates on the digits): they may do better with more. Accuracy in "
+        "16 labels a class, 20 s at all labels), search included, on two cores; the commands stand below. "
+        "So small a budget cuts tuned methods short (8 to 53 updates on the digits): they may do better with more. "
+        "Accuracy in "
         "percent, the mean of three seeds (one seed at all labels); bold where it is not significantly below the best "
         "of its column (bootstrap over seeds and test rows, Holm, 5 %).\n",
     ]
