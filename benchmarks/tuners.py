@@ -91,8 +91,9 @@ def page(found: dict[tuple[str, str], dict]) -> str:
         "Made by `python -m benchmarks.tuners`. When does anything beat a frozen backbone with a closed-form head, and "
         f"when does anything beat LoRA? Each column is one `warmstart compare` under one budget a trial "
         f"({BUDGETS[FEW][:-1]} s at 4 and 16 labels a class, {BUDGETS[ALL][:-1]} s at all labels), search included, on "
-        "one core; the commands stand below. Accuracy in percent, the mean of three seeds (one seed at all labels); bold where it is not significantly below the best "
-        "of its column (bootstrap over seeds and test rows, Holm, 5 %).\n",
+        "one core; the commands stand below. Accuracy in percent, the mean of three seeds (one seed at all labels); "
+        "bold where it is not significantly below the best of its column (bootstrap over seeds and test rows, Holm, "
+        "5 %).\n",
     ]
     missing = [f"{SETTINGS[name][0]} ({key})" for name in SETTINGS for key in (FEW, ALL) if (name, key) not in found]
     if missing:
