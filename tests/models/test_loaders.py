@@ -10,6 +10,7 @@ from tiny_models import IMAGE_FAMILIES, SENTENCES, TEXT_FAMILIES, tiny_folder, t
 from warmstart.engine.rows import Rows
 from warmstart.models import ModelError, fingerprint, load_model
 from warmstart.models.libraries import import_timm, import_transformers
+from warmstart.tuners.scale_shift import ScaleShift
 
 
 def batch_for(model, modality: str) -> dict:
@@ -125,3 +126,26 @@ def test_a_plain_module_is_a_model():
     pixels = torch.randn(2, 3, 32, 32)
     pooled = load_model(network).tower().encode({"pixel_values": pixels}).pooled
     assert torch.equal(pooled, network(pixels).flatten(1))
+
+
+@torch.no_grad()
+def test_what_a_tuner_puts_into_torchs_transformer_layers_counts_in_evaluation():
+    torch.manual_seed(0)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = torch.nn.Conv2d(3, 8, 8, 8)
+            layer = torch.nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True)
+            self.encoder = torch.nn.TransformerEncoder(layer, 2)
+
+        def forward(self, pixels):
+            return self.encoder(self.patch(pixels).flatten(2).transpose(1, 2)).mean(1)
+
+    model = load_model(Network().eval())
+    batch = {"pixel_values": torch.randn(2, 3, 16, 16)}
+    tuner = ScaleShift(noise=0.5)
+    tuner.apply(model)
+    tuned = model.tower().encode(batch).pooled
+    tuner.fold(model)
+    torch.testing.assert_close(model.tower().encode(batch).pooled, tuned, rtol=1e-5, atol=1e-5)

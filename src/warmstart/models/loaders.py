@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -256,11 +258,26 @@ def _load_tensors(module: nn.Module, path: str, without: str | tuple[str, ...] =
 
 def _from_module(module: nn.Module) -> Model:
     def run(module: nn.Module, inputs: dict[str, Tensor]) -> tuple[None, Tensor]:
-        return None, module(inputs["pixel_values"]).flatten(1)
+        with _called_children():
+            return None, module(inputs["pixel_values"]).flatten(1)
 
     size = int(getattr(module, "image_size", 32))
     prepare = image_settings(size, [0.5] * 3, [0.5] * 3, {}).prepare
     return Model(type(module).__name__, module, {"image": Tower(module, "image", run, prepare)})
+
+
+@contextmanager
+def _called_children() -> Iterator[None]:
+    """Inside, torch's own transformer layers call their layers, around which a tuner may have put something.
+
+    In evaluation they would only read the weights of these, and what was tuned would not count.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _number(value: str) -> str | int | float | bool:
