@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from .svg import Axes, drawing, log_ticks, percent, percent_ticks, shorten, tag
+from .wording import shots_name
 
 COLOURS = 8  # lines
 
@@ -36,10 +37,6 @@ class Point:
     @property
     def style(self) -> str:
         return "chosen" if self.recommended else "floor" if self.floor else "plain"
-
-
-def shots_name(shots: int | str) -> str:
-    return "all labels" if shots == "all" else f"{shots} label{'s' if shots != 1 else ''} a class"
 
 
 def value_range(points: Sequence[Point]) -> tuple[float, float]:

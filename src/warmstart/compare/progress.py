@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .wording import seconds_name, shots_name
+
 
 class Progress:
     """A live table on a terminal; plain lines elsewhere (files, CI)."""
@@ -20,7 +22,7 @@ class Progress:
         self.console = console or Console(markup=False, highlight=False, width=_width())
         self.session, self.live = None, None
         self.scores: dict[tuple, list[float]] = defaultdict(list)
-        self.failed: dict[tuple, str] = {}
+        self.failed: set[tuple] = set()
         self.running: dict[str, str] = {}
         self.done = self.total = 0
         self.clock = Countdown(0.0)
@@ -46,7 +48,7 @@ class Progress:
     def trial(self, trial, row) -> None:
         """row: None where the trial starts."""
         if row is None:
-            self.running[trial.id] = f"{trial.method} ({_shots(trial.shots)}, seed {trial.seed})"
+            self.running[trial.id] = f"{trial.method} ({shots_name(trial.shots)}, seed {trial.seed})"
             self._refresh()
             return
         self.running.pop(trial.id, None)
@@ -56,7 +58,7 @@ class Progress:
         if row.status == "ok":
             self.scores[key].append(getattr(row, self.session.request.metric))
         else:
-            self.failed[key] = row.reason
+            self.failed.add(key)
         if self.live is None:
             self._line(trial, row)
         self._refresh()
@@ -92,7 +94,7 @@ class Progress:
     def _line(self, trial, row) -> None:
         score = f"{getattr(row, self.session.request.metric):.1%}" if row.status == "ok" else f"failed: {row.reason}"
         name = f"{trial.method} ({trial.model})" if len(self.session.stages) > 1 else trial.method
-        line = f"[{self.done}/{self.total}] {name}, {_shots(trial.shots)}, seed {trial.seed}: {score}"
+        line = f"[{self.done}/{self.total}] {name}, {shots_name(trial.shots)}, seed {trial.seed}: {score}"
         left = f", about {clock(self.clock.left())} left" if self.done < self.total else ""
         self.console.print(Text(f"{line}  {_seconds(row.seconds)}{left}"), soft_wrap=True)
 
@@ -104,7 +106,7 @@ class Progress:
         table = Table(box=None, pad_edge=False)
         table.add_column("method")
         for item in shots:
-            table.add_column(_shots(item), justify="right")
+            table.add_column(shots_name(item), justify="right")
         several = len(self.session.stages) > 1
         for model, method in dict.fromkeys((t.model, t.method) for t in self.session.plan.trials):
             cells = [self._cell(model, method, item) for item in shots]
@@ -177,7 +179,7 @@ def clock(seconds: float) -> str:
 def _leaderboard(board) -> Table:
     """The largest shots, best first."""
     largest = board.recommended.shots if board.recommended else (board.summary[-1].shots if board.summary else None)
-    title = Text(_shots(largest) if largest else "no results")
+    title = Text(shots_name(largest) if largest else "no results")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     columns = (("method", "left"), (board.metric, "right"), ("95 % interval", "right"), ("p (Holm)", "right"),
                ("seconds", "right"), ("trained", "right"))  # fmt: skip
@@ -202,9 +204,5 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def _shots(shots) -> str:
-    return "all labels" if shots == "all" else f"{shots} label{'s' if shots != 1 else ''} a class"
-
-
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+    return "" if value is None else seconds_name(value)

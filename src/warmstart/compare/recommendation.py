@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .statistics import Bootstrap
+from .wording import seconds_name, shots_name
 
 ALPHA = 0.05
 METRIC_WORDS = {"accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -143,10 +144,9 @@ def _choice(names, chosen, seconds, floors, last_resort, shots, metric) -> str:
     method, best = chosen.method, chosen.best
     seeds = int((~np.isnan(chosen.bootstrap.scores[method])).sum())
     interval = f"95 % interval {100 * chosen.low:.1f} to {100 * chosen.high:.1f}"
-    amount = "all labels" if shots == "all" else f"{shots} {'label' if shots == 1 else 'labels'} a class"
     numbers = (
         f"{_percent(chosen.score)} {metric} ({interval}, {seeds} {'seed' if seeds == 1 else 'seeds'}) "
-        f"with {amount}, in {_seconds(seconds[method])}."
+        f"with {shots_name(shots)}, in {seconds_name(seconds[method])}."
     )
     rivals = ~np.isnan(chosen.p_holm) & ~last_resort
     rivals[method] = False
@@ -193,7 +193,3 @@ def _pretraining(names, chosen, floors, last_resort) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"

@@ -15,11 +15,12 @@ from ..engine.atomic import write_atomic
 from . import sections
 from .cards import notable
 from .embedding_map import embedding_map
-from .figures import interval_bar, shots_name, value_range
+from .figures import interval_bar, value_range
 from .leaderboard import P_HOLM, columns_of, count, leaderboard, p_value, quantity
 from .notable import Votes
 from .predictions import Predictions
 from .svg import breakable, percent
+from .wording import shots_name
 
 
 def write(directory: str | Path, board: Mapping[str, Any], predictions: pa.Table, **arguments: Any) -> Path:
