@@ -91,7 +91,7 @@ def run_recipe(
     main = is_main_process()
     record = open_record(recipe, source, data, seed, folder, main)
     splits = load_data(**arguments(data))
-    state = _begin(recipe, source, splits, seed)
+    state = _begin(source, splits, seed)
     state.out, state.main, state.trackers = Path(out) if in_zoo and out is not None else folder, main, trackers
     if on_progress is not None and main:
         state.report = on_progress
@@ -112,7 +112,7 @@ def adapt(recipe: str, model: Model, rows: Dataset, unlabeled: Dataset | None = 
     Raises RecipeError where nothing answers at its end.
     """
     recipe = load_recipe(recipe)
-    state = _begin(recipe, model, Splits(train=rows, test=rows, unlabeled=unlabeled), seed)
+    state = _begin(model, Splits(train=rows, test=rows, unlabeled=unlabeled), seed)
     adapted = _execute(recipe, state, None, {}).adapted
     if adapted is None:
         raise RecipeError(
@@ -137,7 +137,7 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _begin(recipe: Recipe, source, splits: Splits, seed: int) -> State:
+def _begin(source, splits: Splits, seed: int) -> State:
     kept = copy.deepcopy(source) if isinstance(source, torch.nn.Module) else None
 
     def begin(pretrained: bool, seed: int = seed) -> Model:
@@ -217,9 +217,7 @@ def _do(recipe: Recipe, path: str, step: Step, state: State) -> dict:
             else:
                 state.resolve([step.arguments[key] for key in slots if key in step.arguments])
             return verb(state, **state.built[origin])
-    except (KeyError, IndexError):
-        raise
-    except RecipeError:
+    except (KeyError, IndexError, RecipeError):
         raise
     except (ValueError, LookupError, TrainingFailed) as error:
         raise RecipeError(f"{where}: {' '.join(str(error).split())}") from error
@@ -255,7 +253,7 @@ def run_arms(
             known = json.dumps(source, default=str) if not isinstance(source, Splits) else ""
             if known not in loaded:
                 loaded[known] = load_data(**arguments(source))
-            state, seconds, done = _begin(arm, sources[name], loaded[known], seed), {}, 0
+            state, seconds, done = _begin(sources[name], loaded[known], seed), {}, 0
         else:
             state, seconds = _twin(shared[keys[done]][0]), dict(shared[keys[done]][1])
         if on_progress is not None:

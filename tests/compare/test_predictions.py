@@ -21,28 +21,29 @@ def trial(method, seed, predictions, shots=5, split="test", labels=(0, 1, 2), **
     )
 
 
-def test_trials_collect_into_one_table_whatever_their_order(tmp_path):
-    Predictions.append(tmp_path, "b", [trial("b", 0, [0, 1, 1])])
-    Predictions.append(tmp_path, "a", [trial("a", 0, [0, 1, 2]), trial("a", 0, [1], split="shifted", labels=[1])])
-    Predictions.append(tmp_path, "b", [trial("b", 0, [2, 2, 2])])  # the same trial again
-    table = Predictions.collect(tmp_path).table
+def test_a_trial_keeps_all_its_splits_in_one_file_and_replaces_what_it_said_before(tmp_path):
+    Predictions.append(tmp_path, "a", [trial("a", 0, [2, 2, 2])])
+    parts = [trial("a", 0, [0, 1, 2]), trial("a", 0, [1], split="shifted", labels=[1])]
+    path = Predictions.append(tmp_path, "a", parts)
+    table = Predictions.read(path).table
     assert table.schema.equals(SCHEMA)
-    assert pq.read_table(tmp_path / "predictions.parquet").equals(table)
-    assert table["method"].to_pylist() == ["a"] * 4 + ["b"] * 3
-    assert table["prediction"].to_pylist() == [0, 1, 2, 1, 2, 2, 2]
-    assert table["shots"].to_pylist() == ["5"] * 7
+    assert pq.read_table(path).equals(table)
+    assert table["split"].to_pylist() == ["test"] * 3 + ["shifted"]
+    assert table["prediction"].to_pylist() == [0, 1, 2, 1]
+    assert table["shots"].to_pylist() == ["5"] * 4
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_model_with_a_slash_stays_in_the_folder_of_trials(tmp_path):
     path = Predictions.append(tmp_path, "knn-zoo/vit-../x", [trial("knn", 0, [0, 1, 2], model="zoo/vit")])
     assert path.parent == tmp_path / "trials"
-    assert Predictions.collect(tmp_path).cell(5).arms == (("knn", "zoo/vit"),)
+    assert Predictions.read(path).cell(5).arms == (("knn", "zoo/vit"),)
 
 
-def test_collecting_nothing_gives_an_empty_table(tmp_path):
-    assert Predictions.collect(tmp_path).table.num_rows == 0
-    assert Predictions.read(tmp_path / "predictions.parquet").cell(5).arms == ()
+def test_no_predictions_at_all_are_an_empty_table(tmp_path):
+    path = Predictions.join([]).write(tmp_path / "predictions.parquet")
+    assert Predictions.read(path).table.num_rows == 0
+    assert Predictions.read(path).cell(5).arms == ()
 
 
 def test_cell_is_a_cube_with_gaps_marked():

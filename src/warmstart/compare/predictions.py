@@ -70,8 +70,8 @@ class Cell:
 class Predictions:
     """The long table of `predictions.parquet` (columns: SCHEMA; `shots` is a number or "all", as text).
 
-    Each trial writes a file of its own, DIR/trials/ID.parquet, so that workers never share one; `collect`
-    joins them in the order of these names, whichever trial finished first.
+    Each trial writes a file of its own, DIR/trials/ID.parquet, so that workers never share one; the board joins
+    them in the order of these names, whichever trial finished first.
     """
 
     table: pa.Table
@@ -140,13 +140,6 @@ class Predictions:
     def append(cls, directory: str | Path, trial: str, parts: Iterable[Predictions]) -> Path:
         """Saves all that one trial predicted; the same trial again replaces it."""
         return cls.join(parts).write(cls.trial_path(directory, trial))
-
-    @classmethod
-    def collect(cls, directory: str | Path) -> Predictions:
-        """Joins DIR/trials/*.parquet into DIR/predictions.parquet and returns it."""
-        whole = cls.join(cls.read(path) for path in sorted(Path(directory).glob("trials/*.parquet")))
-        whole.write(Path(directory) / "predictions.parquet")
-        return whole
 
     def cell(self, shots: int | str, model: str | None = None, split: str = "test") -> Cell:
         """The arms of all models (or one) with these shots. Raises DataError where a row has two labels."""

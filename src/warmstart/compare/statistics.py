@@ -75,13 +75,6 @@ class Bootstrap:
             start += len(weights)
         return cls(whole, samples, of_seeds.random((resamples, seeds)))
 
-    @classmethod
-    def of_correct(cls, correct: np.ndarray, resamples: int = 2000, seed: int = 0) -> Bootstrap:
-        """correct (M, S, N), bool or float; a trial with any NaN is missing."""
-        correct = np.asarray(correct, dtype=float)
-        hit = (correct > 0.5).astype(np.int64)
-        return cls.of(np.ones(correct.shape[2], np.int64), hit, ~np.isnan(correct).any(2), "accuracy", resamples, seed)
-
     @property
     def means(self) -> np.ndarray:
         """(M,) the metric, averaged over the seeds that a method has; NaN where it has none."""

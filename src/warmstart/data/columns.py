@@ -62,7 +62,7 @@ class Columns:
 
 
 def choose_columns(raw: Raw, ask: Ask, labelled: bool = True) -> Columns:
-    label = _given(raw, ask.label, "label") if labelled else None
+    label = _given(raw, ask.label) if labelled else None
     if labelled and label is None:
         label = _usual(raw, LABEL)
         if label is None:
@@ -74,8 +74,8 @@ def choose_columns(raw: Raw, ask: Ask, labelled: bool = True) -> Columns:
         label=label,
         label_name=name if name != label else None,
         label_named_by_user=ask.label is not None,
-        group=_given(raw, ask.group, "group"),
-        time=_given(raw, ask.time, "time"),
+        group=_given(raw, ask.group),
+        time=_given(raw, ask.time),
         domain=_usual(raw, ("domain",)),
     )
 
@@ -144,7 +144,7 @@ def _several(raw: Raw, text: str | Iterable[str] | None) -> list[str]:
     return list(text)
 
 
-def _given(raw: Raw, column: str | None, role: str) -> str | None:
+def _given(raw: Raw, column: str | None) -> str | None:
     if column is not None:
         raw.column(column)
     return column

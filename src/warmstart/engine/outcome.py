@@ -10,9 +10,11 @@ import torch
 
 from ..models import Model
 from .atomic import write_atomic
+from .checkpoint import FILE as TRAINING
 from .loop import Trace
+from .snapshot import changing
 
-FILE, TRAINING = "finished.safetensors", "training.safetensors"
+FILE = "finished.safetensors"
 
 
 def save_outcome(folder: Path, model: Model, trace: Trace) -> None:
@@ -22,7 +24,7 @@ def save_outcome(folder: Path, model: Model, trace: Trace) -> None:
     """
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(model).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in changing(model).items()}
     write_atomic(folder / FILE, save(tensors, {"trace": json.dumps(dataclasses.asdict(trace))}))
     (folder / TRAINING).unlink(missing_ok=True)
 
@@ -39,12 +41,8 @@ def load_outcome(folder: Path, model: Model) -> Trace | None:
     if not path.exists():
         return None
     with safe_open(path, "pt") as file:
-        for name, tensor in _tensors(model).items():
+        for name, tensor in changing(model).items():
             tensor.copy_(file.get_tensor(name))
         saved = json.loads(file.metadata()["trace"])
     model.eval()
     return Trace(**saved | {"validations": [tuple(pair) for pair in saved["validations"]]})
-
-
-def _tensors(model: Model) -> dict[str, torch.Tensor]:
-    return dict(model.trainable()) | dict(model.named_buffers())

@@ -31,7 +31,7 @@ class PairScores:
     """
 
     def __init__(self, data: Rows, formulation: Formulation, roles: tuple[str, str] | None = None):
-        first, second = roles or _two_texts(data.dataset, data.model)
+        first, second = roles or _two_texts(data.dataset)
         for role in (first, second):
             if role not in data.keys:
                 raise DataError(f"{data.dataset.name}: no text column {role!r}; it has: {', '.join(data.keys)}")
@@ -76,7 +76,7 @@ class PairScores:
         return found
 
 
-def _two_texts(data: Dataset, model: Model) -> tuple[str, str]:
+def _two_texts(data: Dataset) -> tuple[str, str]:
     texts = [role for role, kind in data.roles.items() if kind == "text"]
     if len(texts) < 2:
         raise DataError(f"{data.name}: pairs need two text columns; it has: {', '.join(data.roles)}")

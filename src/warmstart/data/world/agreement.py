@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from .language import parse
 from .scene import inverse
 
-ATTRIBUTES = ("shape", "colour", "size", "texture", "position")
-
 
 def agreement(caption: str, graph: str | Mapping) -> float:
     """Share of a caption's claims that hold, in [0, 1]; 0 where it says nothing of any object.

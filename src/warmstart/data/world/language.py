@@ -21,7 +21,6 @@ from .lexicon import (
 )  # fmt: skip
 from .scene import inverse
 
-WORDINGS = ("canonical", "plain", "mixed", "synonyms")
 ASPECTS = ("colour", "shape", "size", "texture", "position", "relation", "ground")
 _KIND = {
     **dict.fromkeys(SHAPES, "shape"),

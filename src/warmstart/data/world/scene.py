@@ -118,7 +118,7 @@ def draw_scenes(draws: Counter, make: Make, forced: Mapping[str, np.ndarray] | N
         shape, colour = _unlike(shape, colour, make)
     radii = np.array(_RADII["subject" if make.arrangement == "subject" else "free"])[size]
     radius = draws.between("radius", radii[..., 0], radii[..., 1], high)
-    x, y = _place(draws, radius, count, forced, make)
+    x, y = _place(draws, radius, forced, make)
     angle = np.deg2rad(make.rotation) * (2 * draws.uniform("angle", high) - 1)
     depth = np.clip(0.4 / radius * draws.between("depth", 0.85, 1.15, high), 1, 5)
     if make.occlusion and high > 1:
@@ -144,7 +144,7 @@ def _unlike(shape: np.ndarray, colour: np.ndarray, make: Make) -> tuple[np.ndarr
     return np.sort(shapes)[key // len(colours)], np.sort(colours)[key % len(colours)]
 
 
-def _place(draws: Counter, radius: np.ndarray, count: np.ndarray, forced: Mapping, make: Make):
+def _place(draws: Counter, radius: np.ndarray, forced: Mapping, make: Make):
     """Centres without overlap where there is room. The subject's quadrant and its relation to object 1 are drawn
     first, so that each is equally frequent; object 1 is put where the relation holds.
     """
