@@ -107,12 +107,12 @@ def kind_of(raw: Raw, column: str) -> str | None:
 def _inputs(raw: Raw, ask: Ask) -> dict[str, tuple[str, str]]:
     inputs: dict[str, tuple[str, str]] = {}
     if ask.image is not None:
-        column = _given(raw, ask.image, "image")
+        column = _given(raw, ask.image)
         kind = "audio" if kind_of(raw, column) == "audio" else "image"
         inputs[kind] = (column, kind)
     for number, column in enumerate(_several(raw, ask.text), start=1):
         role = "text" if number == 1 else f"text_{number}"
-        inputs[role] = (_given(raw, column, "text"), "text")
+        inputs[role] = (_given(raw, column), "text")
     if inputs:
         return inputs
     for names, kinds in (
