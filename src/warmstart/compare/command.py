@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data.dataset import DataError, Splits
 from ..data.load import load_data
+from ..engine.atomic import exclusive
 from .methods import resolve
 from .plan import make_plan
 from .progress import clock
@@ -51,11 +52,13 @@ def run_comparison(
     if dry_run:
         plan = known if resume else make_plan(request, resolve(request.methods), stages, known, note)
         return _dry_run(Session(splits, stages, folder, plan))
-    session = open_session(
-        request, splits, stages, folder, known=known, resume=resume, examples=examples, command=command,
-        on_planning=note,
-    )  # fmt: skip
-    return _run(session, engine, progress)
+    # Two at work in one folder would take each other's half-written files for what a killed run left.
+    with exclusive(folder):
+        session = open_session(
+            request, splits, stages, folder, known=known, resume=resume, examples=examples, command=command,
+            on_planning=note,
+        )  # fmt: skip
+        return _run(session, engine, progress)
 
 
 def _run(session: Session, engine: str, progress):
