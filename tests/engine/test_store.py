@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from warmstart.data.cache import cache_folder
+from warmstart.data.cache import cache_folder, cache_limit
 from warmstart.data.dataset import DataError
 from warmstart.engine import store as module
 from warmstart.engine.store import Store, spill
@@ -134,6 +134,12 @@ def test_what_was_not_used_for_longest_goes_where_the_cache_grew_too_large(tmp_p
     monkeypatch.setenv("WARMSTART_CACHE_GB", str(2.5 * size / 1e9))
     new = write(Store("new", tmp_path)).path
     assert [path.exists() for path in (old, used, unread, new)] == [False, True, False, True]
+
+
+def test_a_limit_that_is_no_number_is_one_line(monkeypatch):
+    monkeypatch.setenv("WARMSTART_CACHE_GB", "plenty")
+    with pytest.raises(DataError, match="WARMSTART_CACHE_GB is 'plenty': write a number"):
+        cache_limit()
 
 
 def test_what_was_used_within_the_hour_stays_however_large_the_cache(tmp_path, monkeypatch):

@@ -16,6 +16,12 @@ def cache_folder() -> Path:
 def cache_limit() -> float:
     """Bytes that stored features may take: $WARMSTART_CACHE_GB, else 20 GB.
 
-    Raises ValueError where the variable holds no number.
+    Raises DataError where the variable holds no number.
     """
-    return float(os.environ.get("WARMSTART_CACHE_GB") or _LARGEST) * 1e9
+    from .dataset import DataError
+
+    given = os.environ.get("WARMSTART_CACHE_GB") or _LARGEST
+    try:
+        return float(given) * 1e9
+    except ValueError:
+        raise DataError(f"WARMSTART_CACHE_GB is {given!r}: write a number of gigabytes, as in 20") from None
