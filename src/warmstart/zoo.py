@@ -54,6 +54,7 @@ def quality(card: dict) -> str:
 
 def write_card(run, record: dict, folder: Path | None) -> None:
     """Write `card.json` beside the checkpoint that a zoo recipe made, if it did. folder: None for the user's cache."""
+    from .engine.atomic import write_atomic
     from .models import count
     from .run_record import versions
 
@@ -79,7 +80,7 @@ def write_card(run, record: dict, folder: Path | None) -> None:
         "versions": versions(),
         "precision": "float16",
     }
-    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _data(data: str | dict) -> str:
