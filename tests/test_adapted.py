@@ -77,7 +77,7 @@ def test_a_winner_of_images_gives_the_predictions_of_its_row(winner, shapes, met
 
 
 @pytest.mark.parametrize("method", ["nearest_mean", "full", "lora"])
-def test_a_winner_is_plain_transformers_and_peft(winner, topics, method):
+def test_a_winner_is_plain_transformers_and_peft(winner, method):
     from warmstart.models.libraries import import_transformers
 
     folder = winner(method) / "winner"

@@ -49,7 +49,7 @@ def test_a_step_draws_the_same_whatever_stands_before_it():
     assert after.trace["first"].losses != alone.trace["tune"].losses
 
 
-def test_load_returns_to_the_start_to_a_step_and_to_random_weights(monkeypatch):
+def test_load_returns_to_the_start_to_a_step_and_to_random_weights():
     start = fingerprint(run_recipe(steps(out={"load": "start"})).model.backbone)
     tuned = run_recipe(ONE_STEP)
     assert fingerprint(tuned.model.backbone) != start
@@ -190,7 +190,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
         run_recipe(ONE_STEP, out=tmp_path, seed=1, overrides={"tune.steps": 3})
 
 
-def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
     recipe = steps(tune={"train": {**TUNE, "steps": 12, "checkpoint_every": 4}})
     whole = run_recipe(recipe)
 

@@ -12,6 +12,7 @@ import warmstart as ws
 from warmstart.compare.board import Board
 from warmstart.compare.predictions import Predictions
 from warmstart.data import DataError, load_data
+from warmstart.engine.atomic import exclusive
 from warmstart.models import ModelError
 from warmstart.predictors.nearest_mean import NearestMean
 
@@ -47,7 +48,7 @@ def rows_of(count=12, seed=0):
     return [(text, topic) for topic in TOPICS for text in sentences(topic, count, seed)]
 
 
-def test_a_dry_run_says_the_plan_and_an_estimate_and_writes_nothing(compare, bert, tmp_path, monkeypatch):
+def test_a_dry_run_says_the_plan_and_an_estimate_and_writes_nothing(compare, tmp_path, monkeypatch):
     monkeypatch.setenv("WARMSTART_CACHE", str(tmp_path / "cache"))
     found = compare(shots=(1, 4), seeds=2, methods="nearest_mean,freeze", out=tmp_path / "out", dry_run=True)
     assert not (tmp_path / "out").exists()
@@ -104,6 +105,14 @@ def test_a_method_that_fails_leaves_the_others_alone(compare, tmp_path, monkeypa
     assert json.loads((tmp_path / "out" / "winner" / "trial.json").read_text())["method"] == "gda"
 
 
+def test_a_folder_in_which_another_comparison_is_at_work_is_left_alone(compare, tmp_path):
+    out = tmp_path / "out"
+    with exclusive(out), pytest.raises(DataError, match="another process is at work there"):
+        compare(out=out)
+    assert not list(out.iterdir())
+    assert not compare(out=out).partial
+
+
 def test_a_full_disk_is_one_clear_error_and_what_was_done_stays(compare, tmp_path, monkeypatch):
     out, replace = tmp_path / "out", os.replace
     full = []
@@ -114,7 +123,7 @@ def test_a_full_disk_is_one_clear_error_and_what_was_done_stays(compare, tmp_pat
         return replace(source, target)
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(DataError, match="No space left on device.*--resume"):
+    with pytest.raises(DataError, match="No space left on device.*free some space"):
         compare(methods="nearest_mean", seeds=2, out=out, progress=Recorder(3, lambda: full.append(True)))
     board = Board.read(out)
     assert board.partial

@@ -72,7 +72,7 @@ def test_what_is_missing_is_run_again_with_the_same_answers(copied, compare):
     assert Predictions.read(copied / "predictions.parquet").table.equals(before)
 
 
-def test_predictions_without_a_row_are_not_counted(copied, finished):
+def test_predictions_without_a_row_are_not_counted(copied):
     """A kill between the two leaves the row to be made again."""
     trials_of(copied, "majority", "-1-0-", ".json")[0].unlink()
     session = follow(copied)

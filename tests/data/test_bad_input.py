@@ -265,14 +265,14 @@ def test_huge_image_is_refused_by_its_header(images, side):
     assert "row 3 (line 4), 2.png: huge image" in fault(images(huge_png(side, side)))
 
 
-def test_empty_and_missing_image_files(images, tmp_path):
+def test_empty_and_missing_image_files(images):
     assert "row 3 (line 4), 2.png: empty image file" in fault(images(b""))
     assert "row 3 (line 4), no.png: file 'no.png' is not in" in fault(images(name="no.png"))
     assert "row 3 (line 4): no image file named" in fault(images(name=""))
     assert len(load_data(images(name="no.png"), skip_bad=True).skipped) == 1
 
 
-def test_damaged_image_is_named_when_it_is_decoded(images, tmp_path):
+def test_damaged_image_is_named_when_it_is_decoded(images):
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(buffer, "PNG")
     folder = images(buffer.getvalue()[:3000])
@@ -303,7 +303,7 @@ def test_file_column_that_leaves_its_folder_is_refused(images, name, skip_bad):
     assert "refused" in message
 
 
-def test_symbolic_link_that_leaves_the_folder_is_refused(images, tmp_path, picture, tmp_path_factory):
+def test_symbolic_link_that_leaves_the_folder_is_refused(images, picture, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "secret.png"
     outside.write_bytes(picture())
     folder = images()

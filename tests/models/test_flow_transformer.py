@@ -54,7 +54,7 @@ def test_padding_changes_nothing(model):
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_a_patch_of_the_output_is_where_the_patch_of_the_input_was(model):
+def test_a_patch_of_the_output_is_where_the_patch_of_the_input_was():
     """With every weight but the last layer's bias at zero, each patch is that bias, rows before columns."""
     twin = build_model({"flow_transformer": SMALL})
     twin.backbone.predict.bias.data = torch.arange(48.0)

@@ -43,7 +43,7 @@ def test_a_tower_that_is_not_there_is_named(tiny):
 
 
 @pytest.mark.parametrize("family", [*TEXT_FAMILIES, *IMAGE_FAMILIES])
-def test_random_weights_keep_the_architecture_and_follow_the_seed(tmp_path, tiny, family):
+def test_random_weights_keep_the_architecture_and_follow_the_seed(tiny, family):
     source = tiny(family).source
     first, again, other = (load_model(source, pretrained=False, seed=seed) for seed in (1, 1, 2))
     shapes = {name: tensor.shape for name, tensor in load_model(source).state_dict().items()}
