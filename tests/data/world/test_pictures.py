@@ -33,6 +33,26 @@ def test_boxes_hold_the_pixels_of_their_object(rows):
             assert y.max() + 1 <= bottom + 1.5
 
 
+def test_a_box_ends_where_its_object_does():
+    """Of every shape at every angle, to a pixel and a half of 64."""
+    options = {"shapes": len(SHAPES), "rotation": 180, "objects": (1, 1), "size": 64}
+    rows = world(roles=["instances", "boxes"], label="shape", train=100, test=1, **options).train
+    for owner, held in zip(tensor(rows, "instances"), tensor(rows, "boxes")[:, 0] * 64, strict=True):
+        y, x = np.nonzero(owner)
+        assert [x.min(), y.min(), x.max() + 1, y.max() + 1] == pytest.approx(held[:4], abs=1.5)
+
+
+def test_a_track_follows_the_subject():
+    rows = world(roles=["video", "tracks"], train=30, test=1, objects=(1, 1), size=64, look={"noise": 0.0}).train
+    for film, tracks in zip(tensor(rows, "video").astype(int), tensor(rows, "tracks") * 64, strict=True):
+        y, x = np.nonzero(abs(film[0] - film[3]).max(axis=-1) > 12)
+        both = tracks[[0, 3]]
+        assert x.min() >= both[:, 0].min() - 1.5
+        assert y.min() >= both[:, 1].min() - 1.5
+        assert x.max() + 1 <= both[:, 2].max() + 1.5
+        assert y.max() + 1 <= both[:, 3].max() + 1.5
+
+
 def test_missing_objects_have_no_box(rows):
     shown = (tensor(rows, "boxes")[:, :, 4] >= 0).sum(axis=1)
     assert np.array_equal(shown, rows.table["count"].to_numpy())

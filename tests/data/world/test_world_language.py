@@ -115,6 +115,46 @@ def test_answers_follow_from_the_graph(rows):
             assert answer == ("yes" if there else "no")
 
 
+def test_a_question_is_of_the_kind_that_is_noted():
+    from warmstart.data.world.questions import KINDS
+
+    opening = {"how many": "count", "is there": "exists", "what colour": "colour", "what shape": "shape"}
+    rows = world(roles=["question", "question_kind"], train=200, test=1, shapes=2, colours=2).train
+    noted = [KINDS[kind] for kind in rows.table["question_kind"].to_pylist()]
+    asked = [next((opening[one] for one in opening if text.startswith(one)), None) for text in rows.texts("question")]
+    assert all(kind == known for kind, known in zip(noted, asked, strict=True) if known is not None)
+    assert noted.count("count") > 40
+
+
+def test_a_call_has_one_right_result():
+    import json
+
+    found = set()
+    rows = world(roles=["call", "result", "graph"], train=300, test=1, shapes=2, colours=3).train
+    for call, result, text in zip(*(rows.table[role].to_pylist() for role in rows.roles), strict=True):
+        tool, written = call.rstrip(" )").split(" ( ")
+        asked = dict(one.split(" = ") for one in written.split(" , "))
+        fits = [one for one in json.loads(text)["objects"] if all(one[key] == value for key, value in asked.items())]
+        numbers = ["zero", "one", "two", "three", "four"]
+        right = {"count": numbers[len(fits)], "exists": "yes" if fits else "no", "find": fits and fits[0]["position"]}
+        assert result == right[tool]
+        assert tool != "find" or len(fits) == 1
+        found.add(tool)
+    assert found == {"count", "exists", "find"}
+
+
+def test_what_cannot_be_edited_is_not_there():
+    import json
+
+    rows = world(
+        roles=["instruction", "feasible", "graph"], train=50, test=1, shapes=1, colours=1, label="ground"
+    ).train
+    for text, feasible, graph in zip(*(rows.table[role].to_pylist() for role in rows.roles), strict=True):
+        said = parse(text)["objects"][0]
+        there = [(one["colour"], one["shape"]) for one in json.loads(graph)["objects"]]
+        assert ((said["colour"], said["shape"]) in there) == feasible
+
+
 def test_the_gallery_shows_every_domain_and_text():
     from warmstart.data.world.gallery import page
     from warmstart.data.world.looks import DOMAINS

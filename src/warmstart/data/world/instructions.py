@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter as Tally
 from dataclasses import fields
 
@@ -63,8 +64,9 @@ class Edits:
 
 def _absent(say: Speaker, names: Tally, make: Make) -> dict:
     """A shape and colour that no object of the scene has."""
-    free = [(c, s) for c in make.colours for s in make.shapes if (COLOURS[c], SHAPES[s]) not in names]
-    colour, shape = say.pick(free) if free else (make.colours[0], make.shapes[0])
+    everything = itertools.product(range(len(COLOURS)), range(len(SHAPES)))
+    free = [(c, s) for c, s in everything if (COLOURS[c], SHAPES[s]) not in names]
+    colour, shape = say.pick([(c, s) for c, s in free if c in make.colours and s in make.shapes] or free)
     return {"colour": COLOURS[colour], "shape": SHAPES[shape]}
 
 
@@ -80,7 +82,7 @@ def calls(scenes: Scenes, draws: Counter) -> tuple[list[str], list[str], list[st
     """Requests in words, the calls of a tool that answer them, and the tools' answers.
 
     `count the red objects` is `count ( colour = red )`, which gives `two`; also `exists ( ... )` and, with one or two
-    arguments, `find ( ... )`, which gives a place.
+    arguments, `find ( ... )`, which gives the place of the one object that fits.
     """
     asked, called, answered = [], [], []
     for row, say in enumerate(speakers(draws, "call", "plain")):
@@ -90,6 +92,8 @@ def calls(scenes: Scenes, draws: Counter) -> tuple[list[str], list[str], list[st
         if tool == "exists" and say.pick((True, False)):
             one = {**one, "colour": say.pick(COLOURS)}
         fits = [other for other in objects if all(other[key] == one[key] for key in keys)]
+        if tool == "find" and len(fits) > 1:
+            tool = "count"
         noun = " ".join(say.word(one[key]) for key in keys) + (" object" if "shape" not in keys else "")
         written = " , ".join(f"{key} = {one[key]}" for key in keys)
         asked.append(f"{tool} the {noun}")

@@ -64,12 +64,7 @@ class Film:
 
     def tracks(self) -> np.ndarray:
         """(N, FRAMES, 4) float32: the subject's box, left, top, right, bottom, in widths of the picture."""
-        found = []
-        for number in range(FRAMES):
-            scenes = self.frame(number)
-            x, y, radius = scenes.x[:, 0], scenes.y[:, 0], scenes.radius[:, 0]
-            found.append(np.stack([x - radius, y - radius, x + radius, y + radius], axis=1))
-        return np.clip(np.stack(found, axis=1), 0, 1).astype(np.float32)
+        return np.stack([self.frame(number).boxes[:, 0] for number in range(FRAMES)], axis=1).astype(np.float32)
 
     def texts(self, reverse: bool = False) -> list[str]:
         """`a red circle moves left then turns blue`. reverse: the events the other way round."""

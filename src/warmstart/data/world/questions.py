@@ -24,9 +24,11 @@ def questions(scenes: Scenes, draws: Counter, kind: str | None = None) -> tuple[
     for row, say in enumerate(speakers(draws, "question", "plain")):
         wanted = kind or KINDS[which[row]]
         graph = object_graph(scenes, row)
-        question, answer = ask(say, graph, wanted) or _count(say, graph)
-        asked.append(question)
-        answered.append(answer)
+        found = ask(say, graph, wanted)
+        if found is None:
+            wanted, found = "count", _count(say, graph)
+        asked.append(found[0])
+        answered.append(found[1])
         kinds.append(KINDS.index(wanted))
     return asked, answered, kinds
 

@@ -252,8 +252,7 @@ class Rows:
     def boxes(self) -> np.ndarray:
         """(N, M, 5) float32: left, top, right, bottom in widths of the picture, and shape; -1 where none is."""
         s = self.scenes
-        edges = [s.x - s.radius, s.y - s.radius, s.x + s.radius, s.y + s.radius]
-        found = np.stack([*(np.clip(one, 0, 1) for one in edges), s.shape], axis=2).astype(np.float32)
+        found = np.concatenate([s.boxes, s.shape[..., None]], axis=2).astype(np.float32)
         return np.where(s.present[..., None], found, np.float32(-1))
 
     def presence(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .counter import Counter
 from .lexicon import COLOURS, GROUNDS, INVERSE, POSITIONS, RELATIONS, SHAPES, SIZES, TEXTURES
+from .shapes import extents
 
 ARRANGEMENTS = ("subject", "free", "equal")
 _CANDIDATES = 24
@@ -74,6 +75,12 @@ class Scenes:
     def position(self) -> np.ndarray:
         """(N, M) quadrant of every object, an index into POSITIONS."""
         return 2 * (self.y >= 0.5) + (self.x >= 0.5)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, M, 4) left, top, right, bottom of every object, hidden or not, in widths, cut at the picture's edges."""
+        centre = np.stack([self.x, self.y, self.x, self.y], axis=-1)
+        return np.clip(centre + self.radius[..., None] * extents(self.shape, self.angle), 0, 1)
 
     def take(self, rows: np.ndarray) -> Scenes:
         return Scenes(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})

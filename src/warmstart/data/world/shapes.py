@@ -81,6 +81,30 @@ def look_up(shape: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return table.reshape(-1)[start + row * _SIDE + column]
 
 
+def extents(shape: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """(*, 4) left, top, right and bottom, in radii from the centre, of shapes that are turned by an angle.
+
+    shape: (*,) indices into SHAPES. angle: (*,) radians, clockwise as it is seen.
+    """
+    x, y = np.moveaxis(_hulls()[shape], -1, 0)
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    across, down = cos * x - sin * y, sin * x + cos * y
+    return np.stack([across.min(-1), down.min(-1), across.max(-1), down.max(-1)], axis=-1)
+
+
+@functools.cache
+def _hulls() -> np.ndarray:
+    """(shapes, corners, 2): the corners of each shape's convex hull, the last one repeated where others have more."""
+    from scipy.spatial import ConvexHull
+
+    axis = np.linspace(-REACH, REACH, 601)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    inside = [grid[_inside(shape, *grid.T)] for shape in SHAPES]
+    hulls = [points[ConvexHull(points).vertices] for points in inside]
+    most = max(map(len, hulls))
+    return np.stack([np.pad(hull, ((0, most - len(hull)), (0, 0)), mode="edge") for hull in hulls])
+
+
 @functools.cache
 def unit_points(count: int = 1024) -> np.ndarray:
     """(shapes, count, 2) points spread evenly inside each shape of radius 1, for clouds."""
