@@ -71,10 +71,13 @@ class WarmstartAdapter(BaseTuner):
         return state_dict
 
     def merge_and_unload(self, *args, **kwargs) -> nn.Module:
-        """The plain model with the change written into its weights."""
-        view, tuners = self._applied
-        for tuner in reversed(tuners):
-            tuner.fold(view)
+        """The plain model with the change written into its weights.
+
+        Raises ValueError where a tuner has no plain weights to fold into.
+        """
+        from .engine.folding import fold_all
+
+        fold_all(*self._applied)
         return self.model
 
     def _unload_and_optionally_merge(self, *args, **kwargs):

@@ -236,6 +236,26 @@ def test_peft_loads_our_type_whichever_is_imported_first(tiny, tmp_path, ours_fi
     assert float(run.stdout.split()[-1]) == pytest.approx(expected.double().sum().item(), abs=1e-4)
 
 
+def test_peft_merges_changes_of_two_tuners_and_refuses_what_has_no_plain_weights(tiny, tmp_path):
+    import peft
+
+    def loaded(*tuners):
+        model = tiny("bert")
+        for tuner in tuners:
+            model = changed(model, tuner)
+        save_model(model, tmp_path)
+        plain = import_transformers().AutoModel.from_pretrained(tmp_path / "backbone")
+        return inputs(model)["text"], peft.PeftModel.from_pretrained(plain, tmp_path)
+
+    batch, model = loaded("lora", "scale_shift")
+    expected = hidden(model, batch)
+    merged = model.merge_and_unload()
+    assert set(merged.state_dict()) == set(tiny("bert").backbone.state_dict())
+    torch.testing.assert_close(hidden(merged, batch), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="adapter adds has no plain weights"):
+        loaded("adapter")[1].merge_and_unload()
+
+
 def test_pefts_own_save_of_our_type_loads_again(tiny, tmp_path):
     import peft
 
