@@ -12,7 +12,7 @@ from .models import fingerprint
 from .recipe import Recipe, RecipeError
 
 RECORD, STEPS = "run.json", "steps"
-_LIBRARIES = ("warmstart", "torch", "transformers", "peft", "accelerate", "numpy")
+_LIBRARIES = ("warmstart", "torch", "transformers", "peft", "accelerate", "scikit-learn", "numpy")
 
 
 def open_record(recipe: Recipe, source, data, seed: int, folder: Path | None, main: bool) -> dict:
@@ -44,6 +44,7 @@ def write_record(folder: Path, record: dict) -> None:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of the libraries that numbers depend on, those that are installed."""
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:

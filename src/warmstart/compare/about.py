@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 
-_LIBRARIES = ("warmstart", "torch", "transformers", "peft", "accelerate", "scikit-learn", "numpy")
+from ..run_record import versions
 
 
 def about(session) -> dict:
@@ -29,13 +28,6 @@ def about(session) -> dict:
             for stage in session.stages
         },
         "threads": session.plan.threads,
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": versions(),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
