@@ -7,6 +7,7 @@ from torch import nn
 
 from warmstart.models import ModelError, count
 from warmstart.models.audio_encoder import audio_encoder
+from warmstart.tuners.scale_shift import ScaleShift
 from warmstart.tuners.soft_prompt import SoftPrompt
 
 LENGTH, WIDTH, BLOCKS, HEADS = 3, 16, 3, 2
@@ -145,6 +146,18 @@ def test_pooling_and_states_have_the_row_s_own_tokens(tiny, form):
 def test_trains_the_prompts_alone(tiny, form, trains):
     model = prompted(tiny, "bert", form)
     assert count([p for _, p in model.trainable()]) == trains * WIDTH
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["deep", "prefix"])
+def test_layers_inside_prompted_blocks_can_be_tuned_afterwards(tiny, form):
+    alone, model, tuner = tiny("bert"), prompted(tiny, "bert", form), ScaleShift(noise=0.1)
+    tuner.apply(alone)
+    tuner.apply(model)
+    assert count([p for _, p in model.trainable()]) == count([p for _, p in alone.trainable()])
+    before = model.backbone(input_ids=IDS).last_hidden_state
+    tuner.fold(model)
+    torch.testing.assert_close(model.backbone(input_ids=IDS).last_hidden_state, before, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

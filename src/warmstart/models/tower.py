@@ -14,7 +14,7 @@ from .encoding import Encoding
 from .layers import is_linear, is_norm
 from .layouts import Part, layout_of
 from .reading import masked
-from .wrapped import innermost, is_wrapper
+from .wrapped import BASE, innermost, is_wrapper
 
 CACHED_STATE = "state"
 CACHED_DEPTH = "state_depth"
@@ -134,14 +134,9 @@ class Tower:
                 yield name, parameter
 
     def _layers(self) -> Iterator[tuple[str, nn.Module]]:
-        closed: tuple[str, ...] = ()
-        for path, module in self.module.named_modules():
-            if path.startswith(closed) and closed or self._is_unread(path):
-                continue
-            # Multi-head attention of torch computes with its children's weights and never calls them.
-            if is_wrapper(module) or isinstance(module, nn.MultiheadAttention):
-                closed += (f"{path}.",)
-            yield path, module
+        for path, module in _called("", self.module, set()):
+            if not self._is_unread(path):
+                yield path, module
 
     def _is_unread(self, path: str) -> bool:
         return self.pool != "own" and path.partition(".")[0] == _OWN_POOLING
@@ -268,6 +263,24 @@ class Tower:
             stack.callback(owner._modules.__setitem__, name, blocks)
             owner._modules[name] = type(blocks)(*kept) if isinstance(blocks, nn.Sequential) else nn.ModuleList(kept)
             yield
+
+
+def _called(path: str, module: nn.Module, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
+    """(path, module) of the modules of the architecture, each once; of a layer with wrappers the outermost one."""
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield path, module
+    children = module._modules
+    if is_wrapper(module):
+        core = innermost(path, module)[1]
+        children = {} if is_linear(core) or is_norm(core) else {BASE: children[BASE]}
+    elif isinstance(module, nn.MultiheadAttention):
+        # Torch's computes with its children's weights and never calls them.
+        children = {}
+    for name, child in children.items():
+        if child is not None:
+            yield from _called(f"{path}.{name}" if path else name, child, seen)
 
 
 def _enter_with(state: Tensor) -> Callable:
