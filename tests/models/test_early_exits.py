@@ -38,7 +38,7 @@ def test_a_row_leaves_where_the_share_of_what_got_there_is_a_half():
 
 def test_gates_send_no_gradient_into_heads():
     torch.manual_seed(0)
-    exits = EarlyExits(width=4, outputs=3, blocks=[0, 1], costs=[0.3, 0.6, 1.0])
+    exits = EarlyExits(widths=[4, 4], outputs=3, blocks=[0, 1], costs=[0.3, 0.6, 1.0])
     exits.gate_logits(exits.logits([torch.randn(5, 4), torch.randn(5, 4)])).sum().backward()
     assert all(parameter.grad is None for parameter in exits.heads.parameters())
     assert all(parameter.grad is not None for parameter in exits.gates.parameters())
@@ -46,4 +46,4 @@ def test_gates_send_no_gradient_into_heads():
 
 def test_costs_are_one_more_than_exits():
     with pytest.raises(ValueError, match="2 exits and the end have 3 costs, not 2"):
-        EarlyExits(width=4, outputs=3, blocks=[0, 1], costs=[0.3, 1.0])
+        EarlyExits(widths=[4, 4], outputs=3, blocks=[0, 1], costs=[0.3, 1.0])

@@ -14,6 +14,7 @@ from warmstart.engine.exits import exit_states
 from warmstart.engine.learner import Learner, Settings
 from warmstart.engine.rows import Rows
 from warmstart.engine.step import Step
+from warmstart.models.cnn import cnn
 from warmstart.models.vit import vit
 from warmstart.objectives.multi_exit import MultiExit
 from warmstart.tuners.full import Full
@@ -133,6 +134,16 @@ def test_each_phase_trains_its_own_weights_alone(model):
         before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
         learner.advance(Step(index, 3))
         assert changed(model, before) == {name}
+
+
+def test_blocks_of_different_widths_have_heads_of_their_own():
+    net = cnn(widths=[8, 16], depths=[1, 1], stem=8)
+    net.attach("head", "linear", width=16, outputs=2)
+    data = tiny_rows("image")
+    net = EarlyExit().compress(net, Splits(train=data, test=data))
+    assert [head.in_features for head in net.attached["exits"].heads] == [8]
+    cached, anew = learner_for(copy.deepcopy(net)), learner_for(copy.deepcopy(net), frozen=False)
+    assert cached.advance(Step(0, 3)) == pytest.approx(anew.advance(Step(0, 3)), rel=1e-4)
 
 
 def test_states_computed_once_give_the_same_losses(model):

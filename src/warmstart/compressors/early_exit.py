@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..data.dataset import Splits
-from ..engine.exits import EXITS, exit_costs
+from ..engine.exits import EXITS, exit_costs, exit_states
 from ..engine.rows import Rows
 from ..engine.scores import HEAD
 from ..models import Model
@@ -38,8 +40,10 @@ class EarlyExit(Compressor):
         if not blocks or blocks != sorted(set(blocks)) or not 0 <= blocks[0] <= blocks[-1] < depth - 1:
             raise ValueError(f"blocks are in ascending order, from 0 to {depth - 2}, not {blocks}")
         head = model.attached[HEAD]
-        costs = exit_costs(model, rows.batch([0]), blocks)
-        model.attach(
-            EXITS, "early_exits", width=head.in_features, outputs=head.out_features, blocks=blocks, costs=costs
-        )
+        row = rows.batch([0])
+        with torch.no_grad():
+            states, _ = exit_states(model, row, blocks)
+        widths = [state.shape[1] for state in states]
+        costs = exit_costs(model, row, blocks)
+        model.attach(EXITS, "early_exits", widths=widths, outputs=head.out_features, blocks=blocks, costs=costs)
         return model

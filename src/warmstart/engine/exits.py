@@ -23,7 +23,7 @@ _BATCH_ROWS = 64
 
 
 def exit_states(model: Model, batch: dict, blocks: Sequence[int]) -> tuple[list[Tensor], Tensor]:
-    """((B, D) behind each of these blocks, (B, D) at the end): each pooled as the tower pools its last states.
+    """((B, D_l) behind each of these blocks, (B, D) at the end): each pooled as the tower pools its last states.
 
     States of tokens go through the tower's last norm first.
     """

@@ -13,16 +13,19 @@ class EarlyExits(nn.Module):
 
     g_l = sigmoid(w_l . [max_c p, H(p), p_(1) - p_(2), H(p^2 / sum p^2)] + b_l), p = softmax of head l, detached
 
-    width: of the states, outputs: C. blocks: after which block each head stands. costs: of leaving there, and at the
-    end, as shares of the whole model's; one more than blocks.
+    widths: of the states at each exit, outputs: C. blocks: after which block each head stands. costs: of leaving
+    there, and at the end, as shares of the whole model's; one more than blocks.
+    Raises ValueError where these do not agree in number.
     """
 
-    def __init__(self, width: int, outputs: int, blocks: Sequence[int], costs: Sequence[float]):
+    def __init__(self, widths: Sequence[int], outputs: int, blocks: Sequence[int], costs: Sequence[float]):
         super().__init__()
         if len(costs) != len(blocks) + 1:
             raise ValueError(f"{len(blocks)} exits and the end have {len(blocks) + 1} costs, not {len(costs)}")
+        if len(widths) != len(blocks):
+            raise ValueError(f"{len(blocks)} exits have {len(blocks)} widths, not {len(widths)}")
         self.blocks = tuple(blocks)
-        self.heads = nn.ModuleList(nn.Linear(width, outputs) for _ in blocks)
+        self.heads = nn.ModuleList(nn.Linear(width, outputs) for width in widths)
         self.gates = nn.ModuleList(nn.Linear(4, 1) for _ in blocks)
         for head in self.heads:
             nn.init.zeros_(head.weight)
@@ -35,7 +38,7 @@ class EarlyExits(nn.Module):
         return tuple(f"block.{i}" for i in self.blocks)
 
     def logits(self, states: Sequence[Tensor]) -> Tensor:
-        """(B, D) of every exit -> (B, L, C) float32."""
+        """(B, D_l) of every exit -> (B, L, C) float32."""
         return torch.stack([head(state).float() for head, state in zip(self.heads, states, strict=True)], 1)
 
     def gate_logits(self, logits: Tensor) -> Tensor:

@@ -101,13 +101,14 @@ class MultiExit(Objective):
         if _STATES in batch:
             if any(weight.requires_grad for weight in cast.model.backbone.parameters()):
                 raise ValueError("the encoder trains: write `tuner: linear_head`, or `frozen: false` in multi_exit")
-            *states, last = batch[_STATES].unbind(1)
+            widths = [head.in_features for head in cast.model.attached[EXITS].heads]
+            *states, last = batch[_STATES].split([*widths, cast.model.attached[HEAD].in_features], 1)
             return states, last
         return exit_states(cast.model, batch, cast.model.attached[EXITS].blocks)
 
 
 class _Once:
-    """The pooled states of all rows at all exits and at the end, (N, L + 1, D), computed once."""
+    """The pooled states of all rows at all exits and at the end beside one another, (N, sum D_l + D), computed once."""
 
     @torch.no_grad()
     def __init__(self, cast: Cast, data: Rows):
@@ -115,7 +116,7 @@ class _Once:
         for part in np.array_split(np.arange(len(data)), -(-len(data) // _BATCH_ROWS)):
             batch = to_device(data.batch(part), model.device)
             states, last = exit_states(model, batch, model.attached[EXITS].blocks)
-            found.append(torch.stack([*states, last], 1).float().cpu())
+            found.append(torch.cat([*states, last], 1).float().cpu())
         self.states = torch.cat(found)
         self.lengths = data.lengths
 
