@@ -172,6 +172,9 @@ def test_a_file_that_is_no_text_is_said(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ModelError, match="cat.png: not a readable text file"):
         read_inputs([str(tmp_path / "cat.png")], "text")
+    (tmp_path / "cats.csv").write_text("text,label\na,b\n")
+    with pytest.raises(ModelError, match="cats.csv: a table; give its texts as a file with one on each line"):
+        read_inputs([str(tmp_path / "cats.csv")], "text")
 
 
 def test_an_image_that_is_not_there_or_none_is_said(tmp_path):

@@ -128,6 +128,7 @@ def write_bad_data(folder):
         ("compare bert topics --label lable", "lable"),
         ("compare bert topics --group user --time when", "group or time"),
         ("compare bert topics --resume --out {tmp}/none", "nothing to resume"),
+        ("compare bert topics --resume", "--resume needs --out"),
         ("compare bert topics --out {tmp}", "not empty and not a comparison"),
         ("compare bert topics --shots 1 --seeds 1 --budget 1 --out texts", "shots: 2 -> 1"),
         (
@@ -268,7 +269,7 @@ def test_ctrl_c_leaves_a_partial_board_and_resume_finishes_it(home, warmstart, t
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "the same command with --resume goes on" in out
+    assert f"the same command with --out {tmp_path}/o --resume goes on" in out
     board = json.loads((tmp_path / "o" / "board.json").read_text())
     assert board["partial"]
     assert 10 <= len(board["rows"]) < 15

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import ingredients
 from .data.dataset import DataError, Dataset, decode_image
+from .data.sources import TABLES
 from .engine.examples import Examples
 from .engine.features import Encoder
 from .engine.search import Fitted, restore
@@ -149,6 +150,10 @@ def _file(item: str) -> Path | None:
 
 
 def _lines(file: Path) -> list[str]:
+    if file.suffix.lower() in TABLES:
+        raise ModelError(
+            f"{file}: a table; give its texts as a file with one on each line, or its rows to `predict` in Python"
+        )
     try:
         return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -115,7 +115,7 @@ def test_a_result_names_its_report_and_what_failed():
 
 
 def test_an_interrupted_result_says_how_to_go_on():
-    assert "--resume" in board(partial=True)
+    assert "the same command with --out runs/x --resume goes on" in board(partial=True)
 
 
 def test_a_dry_run_lists_methods_and_the_time_it_would_take():

@@ -47,6 +47,7 @@ def test_missing_file_names_the_nearest(table, tmp_path):
     table("train.csv")
     assert "trian.csv: no such file or folder; did you mean 'train.csv'?" in fault(tmp_path / "trian.csv")
     assert "digts: no such file, folder or embedded set; did you mean 'digits'?" in fault("digts")
+    assert "no data: name a file" in fault("")
 
 
 def test_empty_files(write, tmp_path):
@@ -78,7 +79,7 @@ def test_row_of_wrong_width(write):
         (str(path), 6, "1 field where the header has 2 (line 7)"),
         (str(path), 12, "3 fields where the header has 2 (line 13)"),
     ]
-    assert any("2 bad rows set aside" in line for line in splits.warnings)
+    assert any("bad rows set aside: 2 (first" in line for line in splits.warnings)
 
 
 def test_an_open_quote_does_not_swallow_the_rest(write):
@@ -137,7 +138,7 @@ def test_missing_labels_are_named_and_never_dropped(write):
 
 
 def test_one_class_only(write):
-    assert "one class only in training ('a')" in fault(write("d.csv", ["text,label", "x,a", "y,a", "z,a"]))
+    assert "d.csv: one class only in training ('a')" in fault(write("d.csv", ["text,label", "x,a", "y,a", "z,a"]))
 
 
 def test_empty_class_declared_by_names(table, write):
@@ -362,6 +363,7 @@ def test_pickles_are_refused_unread(write):
 def test_npz_of_wrong_shapes(save_npz):
     images = np.zeros((4, 8, 8), np.uint8)
     assert "'y' of train has 3 rows, not 4" in fault(save_npz(x_train=images, y_train=[0, 1, 0]))
+    assert "'y' has 3 rows, and the inputs have 4" in fault(save_npz(x=images, y=[0, 1, 0]))
     assert "shape (4, 4)" in fault(save_npz(x=images, label=np.eye(4)))
     assert "shape (4, 64); images are" in fault(save_npz(x=images.reshape(4, 64), y=[0, 1, 0, 1]), image="x")
     assert "values from -1 to 1" in fault(

@@ -68,7 +68,7 @@ def test_a_list_fits_names_positions_or_positions_from_one():
 def test_labels_without_a_name_are_faults(write):
     with pytest.raises(DataError, match=r"names.txt: label '7' has no name among its 2 \(0..1\)"):
         naming_of_list(["a", "b"], {"0", "7"}, "names.txt")
-    with pytest.raises(DataError, match="label 'postive' is none of its 2; did you mean 'positive'"):
+    with pytest.raises(DataError, match="label 'postive' is none of its 2 names; did you mean 'positive'"):
         naming_of_list(["negative", "positive"], {"postive", "negative"}, "names.txt")
     with pytest.raises(DataError, match="class name 'a' stands twice"):
         naming_of_list(["a", "a"], {"0", "1"}, "names.txt")

@@ -50,13 +50,13 @@ def test_the_latest_rows_are_test_and_ties_stay_together():
 
 def test_splits_that_cannot_be_made(write):
     one_group = write("g.csv", ["text,label,who", "x,a,me", "y,b,me", "z,a,me"])
-    with pytest.raises(DataError, match="g: all rows are of one group"):
+    with pytest.raises(DataError, match="g.csv: all rows are of one group"):
         load_data(one_group, group="who")
     one_time = write("t.csv", ["text,label,year", "x,a,1990", "y,b,1990"])
-    with pytest.raises(DataError, match="t: all rows have the same time"):
+    with pytest.raises(DataError, match="t.csv: all rows have the same time"):
         load_data(one_time, time="year")
     singles = write("s.csv", ["text,label", "x,a", "y,b"])
-    with pytest.raises(DataError, match="every class has one row only"):
+    with pytest.raises(DataError, match="s.csv: every class has one row only"):
         load_data(singles)
 
 

@@ -32,6 +32,8 @@ def run_comparison(
 ):  # fmt: skip
     _one_of("metric", metric, METRICS)
     _one_of("engine", engine, ENGINES)
+    if resume and out is None:
+        raise DataError("--resume needs --out: the folder of the comparison to go on with")
     note = progress.planning if progress is not None else (lambda line: None)
     models = _models(model)
     request = _request(models, data, columns, shots, methods, seeds, budget, metric)

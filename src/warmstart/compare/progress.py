@@ -82,7 +82,8 @@ class Progress:
             self.console.print(Text(found.verdict))
         folder = self.session.folder
         if found.partial:
-            self.console.print(Text("interrupted: this is the board so far; the same command with --resume goes on"))
+            line = f"interrupted: this is the board so far; the same command with --out {folder} --resume goes on"
+            self.console.print(Text(line), soft_wrap=True)
         self.console.print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
         if (folder / "winner").exists():
             self.console.print(Text(f"winner: {folder / 'winner'}"), soft_wrap=True)

@@ -65,7 +65,9 @@ def naming_of_list(names: Sequence[str], labels: Iterable[str], origin: str) -> 
     if all(is_integer(label) for label in labels):
         strange = [label for label in strange if not 0 <= int(label) < len(names)] or strange
         raise DataError(f"{origin}: label {strange[0]!r} has no name among its {len(names)} (0..{len(names) - 1})")
-    raise DataError(f"{origin}: label {strange[0]!r} is none of its {len(names)}{did_you_mean(strange[0], names)}")
+    raise DataError(
+        f"{origin}: label {strange[0]!r} is none of its {len(names)} names{did_you_mean(strange[0], names)}"
+    )
 
 
 def naming_of_column(raws: Sequence[Raw], columns: Columns) -> Naming | None:

@@ -125,7 +125,7 @@ def load_data(
         notes += check_shifted(splits.train, splits.shifted)
     if faults.rows:
         file, row, reason = faults.rows[0]
-        notes.append(f"{len(faults.rows):,} bad rows set aside (first: {Place(file, row)}: {reason})")
+        notes.append(f"bad rows set aside: {len(faults.rows):,} (first: {Place(file, row)}: {reason})")
     return splits if tasks is None else _as_tasks(splits, tasks)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from .columns import LABEL
 from .dataset import DataError
 from .raw import Raw, first_line
 
@@ -80,6 +82,7 @@ def _rows(path: Path, columns: dict[str, np.ndarray], shared: dict[str, np.ndarr
         if split != "all" and len(array) != count:
             raise DataError(f"{path}: {name!r} of {split} has {len(array):,} rows, not {count:,}")
     kept = {name: _column(array) for name, array in tables.items() if len(array) == count}
+    _check_labels(path, tables, kept, count)
     declared = next((shared[name] for name in CLASS_NAMES if name in shared), None)
     names = {}
     for name, array in kept.items():
@@ -88,6 +91,13 @@ def _rows(path: Path, columns: dict[str, np.ndarray], shared: dict[str, np.ndarr
             names[name] = tuple(str(one) for one in _column(given).tolist())
     label = str(path) if split == "all" else f"{path} ({split})"
     return Raw(label, kept, np.arange(1, count + 1), names=names)
+
+
+def _check_labels(path: Path, tables: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray], count: int) -> None:
+    """Arrays of another length are beside the rows, as class names are; not so the only labels."""
+    labels = [name for name in tables if name.lower() in LABEL]
+    if labels and not any(name in kept for name in labels):
+        raise DataError(f"{path}: {labels[0]!r} has {len(tables[labels[0]]):,} rows, and the inputs have {count:,}")
 
 
 def _column(array: np.ndarray) -> np.ndarray:

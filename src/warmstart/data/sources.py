@@ -47,6 +47,8 @@ def read_source(source, faults: Faults) -> Source:
         raise DataError(
             f"data must be a path, a name, an Arrow table or a datasets object, not {type(source).__name__}"
         )
+    if not str(source):
+        raise DataError("no data: name a file, a folder, an embedded set or a hub id")
     if str(source) in EMBEDDED:
         return Source(str(source), {"all": [EMBEDDED[str(source)]()]})
     path = Path(source).expanduser()
@@ -54,7 +56,7 @@ def read_source(source, faults: Faults) -> Source:
         return _read_folder(path, faults)
     if path.is_file():
         return _read_file(path, faults)
-    if path.suffix in TABLES or path.is_absolute() or str(source).startswith((".", "~")) or not str(source):
+    if path.suffix in TABLES or path.is_absolute() or str(source).startswith((".", "~")):
         raise DataError(f"{source}: no such file or folder{_beside(path)}")
     if "/" not in str(source):
         close = did_you_mean(str(source), EMBEDDED) or _beside(path)
@@ -75,10 +77,10 @@ def _named(name: str, splits: dict[str, Raw]) -> Source:
 def _read_file(path: Path, faults: Faults) -> Source:
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return Source(path.stem, {split: [raw] for split, raw in read_npz(path).items()})
+        return Source(str(path), {split: [raw] for split, raw in read_npz(path).items()})
     if suffix not in READERS:
         raise DataError(f"{path}: {suffix or 'no suffix'} is not read; data are {', '.join(TABLES)}, or a folder")
-    return Source(path.stem, {"all": [_read_table(path, faults)]})
+    return Source(str(path), {"all": [_read_table(path, faults)]})
 
 
 def _read_folder(path: Path, faults: Faults) -> Source:
@@ -94,14 +96,14 @@ def _read_folder(path: Path, faults: Faults) -> Source:
                 raise DataError(f"{path}: several files for {split}: {', '.join(file.name for file in files)}")
         read = {split: [_read_table(file, faults) for file in files] for split, files in of_split.items()}
         used = {file for files in of_split.values() for file in files}
-        return Source(path.name, read, _unread(path, [one for one in tables if one not in used]))
+        return Source(str(path), read, _unread(path, [one for one in tables if one not in used]))
     if tables:
         chosen = tables if len(tables) == 1 else [one for one in tables if one.stem.lower() in INDEX_STEMS]
         if len(chosen) != 1:
             names = ", ".join(one.name for one in tables[:8])
             raise DataError(f"{path}: no train file, and several tables ({names}); name one of them")
         found = _read_file(chosen[0], faults)
-        return Source(path.name, found.splits, _unread(path, [one for one in tables if one not in chosen]))
+        return Source(str(path), found.splits, _unread(path, [one for one in tables if one not in chosen]))
     return _read_images(path)
 
 
@@ -118,12 +120,12 @@ def _read_images(path: Path) -> Source:
     splits = {SPLIT_OF[one.name.lower()]: one for one in folders if one.name.lower() in SPLIT_OF}
     notes: list[str] = []
     if "train" not in splits:
-        return Source(path.name, {"all": [_class_folders(path, notes)]}, notes)
+        return Source(str(path), {"all": [_class_folders(path, notes)]}, notes)
     notes += _unread(path, [one for one in folders if one not in splits.values()])
     read = {}
     for split, folder in splits.items():
         read[split] = [_loose_images(folder) if split == "unlabeled" else _class_folders(folder, notes)]
-    return Source(path.name, read, notes)
+    return Source(str(path), read, notes)
 
 
 def _class_folders(path: Path, notes: list[str]) -> Raw:
@@ -145,7 +147,7 @@ def _class_folders(path: Path, notes: list[str]) -> Raw:
     if not files:
         raise DataError(f"{path}: no images in its folders ({', '.join(one.name for one in classes[:8])})")
     if others:
-        notes.append(f"{path}: {others:,} files that are no images were not read")
+        notes.append(f"{path}: not read: {others:,} of its files, which are no images")
     names = sorted((one.name for one in classes), key=_natural)
     return _image_rows(path, {"image": files, "label": labels}, {"label": tuple(names)})
 

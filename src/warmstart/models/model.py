@@ -68,7 +68,7 @@ class Model(nn.Module):
         if modality not in self.towers:
             raise ModelError(
                 f"{self.source} reads {' and '.join(readers)}, not {modality}: "
-                f"choose a model for {modality}, or name a {' or '.join(readers)} column"
+                f"choose a model for {modality}, or name the {' or '.join(readers)} column"
             )
         return self.towers[modality]
 
