@@ -75,6 +75,10 @@ MISTAKES = {
     ("tuner: full", "tuner: {full: {rank: 3}}"): "steps.tune.train.tuner.full.rank: tuner full has no parameter",
     ("tuner: full", "tuner: [[full]]"): "steps.tune.train.tuner: a tuner is written",
     ("steps: 30", "steps: many"): "steps.further.train.steps: train: steps is 'many': ",
+    ("steps: 30", "steps: -30"): "steps.further.train.steps: is -30; it is at least 0",
+    ("steps: 30", "batch_size: 0"): "steps.further.train.batch_size: is 0; it is at least 1",
+    ("data: unlabeled", "data: unlabelled"): "steps.further.train.data: no 'unlabelled'; did you mean 'unlabeled'?",
+    ("{load: start}", "{load: strat}"): "steps.restart.load.source: no 'strat'; did you mean 'start'?; write start, ra",
     ("@teacher", "@techer"): "steps.judge.probe.probe.forgetting.before: @techer is no earlier step; did you mean",
     ("keep: teacher", "keep: restart"): "steps.restart: the name 'restart' is taken",
     ("keep: teacher", "keep: the teacher"): "steps.further.keep: keep takes a name",
@@ -111,6 +115,22 @@ MISTAKES = {
 def test_each_mistake_is_one_line_with_file_key_and_remedy(write, change, says):
     load_recipe(write(DISTIL))
     assert mistake(write(DISTIL.replace(*change, 1)))[: len(says)] == says
+
+
+def test_a_recipe_that_leads_back_to_itself_says_so(tmp_path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text(f"steps: {{a: {{load: start}}, b: {{recipe: {other}}}}}\n")
+    other.write_text(f"steps: {{c: {{recipe: {one}}}}}\n")
+    assert mistake(one) == (
+        f"steps.b.recipe: {other}: steps.c.recipe: {one} is a step of itself: leave it out, or `repeat` its steps"
+    )
+
+
+def test_an_arm_that_leads_back_says_so(tmp_path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text(f"steps: {{b: {{recipe: {{name: {other}}}}}}}\narms: {{round: {{b.name: {one}}}}}\n")
+    other.write_text("steps: {c: {load: start}}\n")
+    assert mistake(one).startswith(f"arms.round: steps.b.recipe: {one} is a step of itself")
 
 
 def test_missing_steps_are_named(write):

@@ -120,7 +120,7 @@ def fill(function: typing.Callable, arguments: dict, owner: str, *, make: bool =
     owner: what messages call the function. A first parameter `self` or `state` is the caller's.
     """
     known = signature_of(function)
-    hints = typing.get_type_hints(function)
+    hints = hints_of(function)
     for key in arguments:
         if key not in known:
             listed = ", ".join(known) or "none"
@@ -140,18 +140,25 @@ def fill(function: typing.Callable, arguments: dict, owner: str, *, make: bool =
     return filled
 
 
-def signature_of(function: typing.Callable) -> dict[str, inspect.Parameter]:
-    """The parameters that a recipe writes."""
+@functools.cache
+def signature_of(function: typing.Callable) -> typing.Mapping[str, inspect.Parameter]:
+    """The parameters that a recipe writes, by name."""
     found = list(inspect.signature(function).parameters.values())
     if found and found[0].name in ("self", "state"):
         del found[0]
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {p.name: p for p in found if p.kind not in open_ended}
+    return types.MappingProxyType({p.name: p for p in found if p.kind not in open_ended})
+
+
+@functools.cache
+def hints_of(function: typing.Callable) -> typing.Mapping[str, object]:
+    """The types of a function's parameters, by name."""
+    return typing.get_type_hints(function)
 
 
 def slot_names(function: typing.Callable) -> set[str]:
     """The parameters that take an ingredient."""
-    hints = typing.get_type_hints(function)
+    hints = hints_of(function)
     return {key for key in signature_of(function) if slots(hints.get(key))}
 
 
@@ -168,7 +175,7 @@ def split(kind: str, spec) -> tuple[str, dict]:
     raise IngredientError(f"a {singular(kind)} is written `name` or `{{name: {{parameter: value}}}}`, not {spec!r}")
 
 
-def parameters(kind: str, name: str) -> dict[str, inspect.Parameter]:
+def parameters(kind: str, name: str) -> typing.Mapping[str, inspect.Parameter]:
     """The parameters of an ingredient with their annotations and defaults."""
     return signature_of(find(kind, name).__init__)
 
@@ -207,15 +214,23 @@ def _typed(hint, value):
     """The value as its annotation's type; as it is where the annotation is no type of plain data."""
     if hint is None or (isinstance(value, str) and value.startswith("@")):
         return value
-    from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+    from pydantic import PydanticSchemaGenerationError, ValidationError
 
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]["msg"]
         raise _WrongType(first[0].lower() + first[1:]) from None
     except PydanticSchemaGenerationError:
         return value
+
+
+@functools.cache
+def _adapter(hint):
+    """What checks values of a type; it takes long to make."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
 
 
 def slots(hint) -> list[tuple[str, type]]:

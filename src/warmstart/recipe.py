@@ -16,7 +16,7 @@ from .ingredients import nearest
 from .recipe_assertions import Assertion, parse_assertion
 from .recipe_cards import cards
 from .recipe_paths import SOURCES, references, with_value
-from .recipe_schema import Document, Step
+from .recipe_schema import LEAST, WORDS, Document, Step
 from .recipe_sources import arguments, located
 from .strict_yaml import YamlError, parse
 
@@ -37,10 +37,12 @@ class Recipe:
     """A checked recipe. name: `zoo/vit-mnist`, or the file's. steps: name -> Step, without those set to null.
 
     document: as written. content: the same typed, with the paths of data that lie in the data root written out.
+    within: the files whose steps lead here, its own last.
     """
 
-    def __init__(self, document: dict, name: str = "recipe", where: str = "recipe"):
-        self.name, self.where, self.document = name, where, document
+    def __init__(self, document: dict, name: str = "recipe", where: str = "recipe", within: tuple[Path, ...] = ()):
+        self.name, self.where, self.document, self.within = name, where, document, within
+        self._arms: dict[str, Recipe] = {}
         typed = self._typed(document)
         self.content = typed.model_copy(update={"data": located(typed.data)})
         self.steps = {key: self._step(key, value) for key, value in self.content.steps.items() if value is not None}
@@ -115,13 +117,22 @@ class Recipe:
             ingredients.fill(verbs.find(verb), given, verb, make=False)
         except ingredients.IngredientError as error:
             raise self._error((*path, verb, *error.path), str(error)) from error
+        self._check_values(given, (*path, verb))
         return Step(verb=verb, arguments=given, keep=keep, steps=self._nested(verb, given, (*path, verb)))
+
+    def _check_values(self, given: dict, path: tuple) -> None:
+        for key, value in given.items():
+            if isinstance(value, int | float) and value < LEAST.get(key, value):
+                raise self._error((*path, key), f"is {value}; it is at least {LEAST[key]}")
+            if isinstance(value, str) and key in WORDS and value not in WORDS[key] and not value.startswith("@"):
+                known = f"{', '.join(WORDS[key])} or the @name of an earlier step"
+                raise self._error((*path, key), f"no {value!r}{nearest(value, WORDS[key])}; write {known}")
 
     def _nested(self, verb: str, given: dict, path: tuple) -> dict[str, Step]:
         """The steps inside a `repeat`, or those of the recipe that a `recipe` names."""
         if verb == "recipe":
             try:
-                return load_recipe(given["name"]).changed(given.get("changes") or {}).steps
+                return load_recipe(given["name"], self.within).changed(given.get("changes") or {}).steps
             except RecipeError as error:
                 raise self._error(path, str(error)) from None
         if verb != "repeat":
@@ -255,7 +266,7 @@ class Recipe:
         origin = (REAL,) if name == REAL else (REAL, name)
         changed = self.changed(self.real_sets[name], origin).document
         kept = {key: value for key, value in self.document.items() if key != REAL}
-        return Recipe({**copy.deepcopy(kept), **changed}, self.name, f"{self.where}: {'.'.join(origin)}")
+        return Recipe({**copy.deepcopy(kept), **changed}, self.name, f"{self.where}: {'.'.join(origin)}", self.within)
 
     def over_grid(self) -> tuple[Recipe, dict[str, dict[str, dict]]]:
         """(a recipe whose arms are the runs of the grid, arm -> name of its run -> what the grid changed)."""
@@ -267,7 +278,7 @@ class Recipe:
             arms |= {name: {**changes, **self.content.arms.get(arm, {})} for name, changes in runs.items()}
             table[arm] = runs
         document = {key: self.document[key] for key in _OF_A_RUN if key in self.document}
-        return Recipe(copy.deepcopy({**document, "arms": arms}), self.name, self.where), table
+        return Recipe(copy.deepcopy({**document, "arms": arms}), self.name, self.where, self.within), table
 
     def arm(self, name: str) -> Recipe:
         """The recipe with an arm's changes made."""
@@ -275,7 +286,9 @@ class Recipe:
             return self
         if name not in self.content.arms:
             raise self._error((), f"no arm {name!r}{nearest(name, self.arm_names)}; arms: {', '.join(self.arm_names)}")
-        return self.changed(self.content.arms[name], ("arms", name))
+        if name not in self._arms:
+            self._arms[name] = self.changed(self.content.arms[name], ("arms", name))
+        return self._arms[name]
 
     def changed(self, paths: dict, origin: tuple = ("overrides",)) -> Recipe:
         """The recipe with other values at some paths: `tune`, `tune.tuner`, `tune.objective.info_nce.temperature`,
@@ -287,7 +300,7 @@ class Recipe:
                 document = with_value(document, path.split("."), copy.deepcopy(value))
             except LookupError as error:
                 raise self._error((*origin, path), error.args[0]) from None
-        return Recipe(document, self.name, f"{self.where}: {'.'.join(origin)}")
+        return Recipe(document, self.name, f"{self.where}: {'.'.join(origin)}", self.within)
 
 
 def _wanted(steps: dict[str, Step]) -> set[str]:
@@ -322,20 +335,26 @@ def find_recipe(name: str | Path) -> Path:
     return packaged
 
 
-def load_recipe(source: str | Path | dict | Recipe) -> Recipe:
-    """A checked recipe from a packaged one's name, a YAML file, or the same as a dict."""
+def load_recipe(source: str | Path | dict | Recipe, within: tuple[Path, ...] = ()) -> Recipe:
+    """A checked recipe from a packaged one's name, a YAML file, or the same as a dict.
+
+    within: files of recipes of which it is a step. Raises RecipeError where it is one of these itself.
+    """
     if isinstance(source, Recipe):
         return source
     if isinstance(source, dict):
         recipe = Recipe(source)
     else:
         file = find_recipe(source)
+        if file.resolve() in within:
+            raise RecipeError(f"{source} is a step of itself: leave it out, or `repeat` its steps")
         try:
             document = parse(file.read_text(encoding="utf-8"))
         except (YamlError, UnicodeDecodeError) as error:
             raise RecipeError(f"{file}: {error}") from None
         inside = file.is_relative_to(FOLDER)
         name = str(file.relative_to(FOLDER).with_suffix("")) if inside else file.stem
-        recipe = Recipe(document, name, f"recipes/{name}.yaml" if inside else str(file))
+        where = f"recipes/{name}.yaml" if inside else str(file)
+        recipe = Recipe(document, name, where, (*within, file.resolve()))
     recipe.check()
     return recipe

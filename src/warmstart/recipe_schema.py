@@ -6,6 +6,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# The least that a number among a step's arguments can be, by its name; what it means, the verb says.
+LEAST = {
+    "steps": 0, "batch_size": 1, "accumulate": 1, "learning_rate": 0, "head_factor": 0, "weight_decay": 0, "clip": 0,
+    "validate_every": 0, "patience": 1, "checkpoint_every": 0, "shots": 1, "rows": 1, "samples": 1, "times": 1,
+    "folds": 2,
+}  # fmt: skip
+# The words that an argument can be, by its name, where it is no `@name` of an earlier step.
+ROWS = ("train", "labeled", "unlabeled", "val", "test", "shifted")
+WORDS = {"data": ROWS, "validation": ROWS, "source": ("start", "random")}
+
 
 class Step(BaseModel):
     """One verb with its arguments as written; `keep` is the name under which a frozen copy of the model stays.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import typing
 from pathlib import Path
 
 from . import ingredients, verbs
@@ -103,7 +102,7 @@ def complete(kind: str, spec) -> dict | str:
 
 def complete_arguments(function, arguments: dict) -> dict:
     """Arguments by the function's signature, defaults and slots filled in, as plain YAML values."""
-    hints = typing.get_type_hints(function)
+    hints = ingredients.hints_of(function)
     found = {}
     for key, parameter in ingredients.signature_of(function).items():
         if key in arguments:

@@ -8,7 +8,6 @@ import hashlib
 import inspect
 import json
 import sys
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def _add_nested(found: dict[str, str], steps: dict) -> None:
 
 def _add_slots(found: dict[str, str], function, arguments: dict) -> None:
     """The ingredients in a function's slots, those of its defaults included."""
-    hints = typing.get_type_hints(function)
+    hints = ingredients.hints_of(function)
     for key, parameter in ingredients.signature_of(function).items():
         written = arguments.get(key, parameter.default)
         for kind, _ in ingredients.slots(hints.get(key)):
