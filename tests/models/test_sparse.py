@@ -101,3 +101,14 @@ def test_a_state_dict_brings_the_number_of_entries():
     x = torch.randn(2, 4)
     assert torch.equal(again(x), saved(x))
     assert again.values.requires_grad
+
+
+@torch.no_grad()
+def test_a_wrapper_may_come_between_later():
+    layer = SparselyTuned(nn.Linear(4, 3))
+    layer.choose(torch.tensor([0, 13]))
+    layer.values.copy_(torch.tensor([0.5, -1.0]))
+    x = torch.randn(2, 4)
+    alone = layer(x)
+    layer.base_layer = Twice(layer.base_layer)
+    torch.testing.assert_close(layer(x), 2 * alone)

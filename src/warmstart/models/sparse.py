@@ -29,8 +29,6 @@ class SparselyTuned(Wrapped):
 
     def __init__(self, base_layer: nn.Module):
         super().__init__(base_layer)
-        path = innermost(BASE, base_layer)[0].removeprefix(BASE).lstrip(".")
-        self.prefix = f"{path}." if path else ""
         core, weight = self.core, self.core.weight
         self.register_buffer("index", torch.zeros(0, dtype=torch.int64, device=weight.device))
         self.register_buffer("stopped", torch.zeros(0, dtype=torch.bool, device=weight.device))
@@ -45,6 +43,12 @@ class SparselyTuned(Wrapped):
     def core(self) -> nn.Module:
         """The layer itself, below all wrappers."""
         return innermost(BASE, self.base_layer)[1]
+
+    @property
+    def prefix(self) -> str:
+        """Before the names of the layer's parameters, seen from `base_layer`: wrappers may come between them later."""
+        path = innermost(BASE, self.base_layer)[0].removeprefix(BASE).lstrip(".")
+        return f"{path}." if path else ""
 
     @property
     def is_changed(self) -> bool:
