@@ -8,11 +8,12 @@ import pytest
 import torch
 import yaml
 
+from warmstart.data import DataError
 from warmstart.engine.outcome import FILE as FINISHED
-from warmstart.models import Model, fingerprint
+from warmstart.models import Model, ModelError, fingerprint
 from warmstart.models.vit import vit
 from warmstart.recipe import RecipeError, load_recipe
-from warmstart.run import adapt, run_recipe
+from warmstart.run import adapt, run_arms, run_recipe
 
 TINY = {"vit": {"width": 16, "depth": 2, "heads": 2, "patch": 4, "image_size": 8}}
 TUNE = {"objective": "cross_entropy", "steps": 6, "batch_size": 16, "precision": "no"}
@@ -33,6 +34,27 @@ def test_trains_and_measures_on_the_test_rows():
     assert len(run.trace["tune"].losses) == 6
     assert set(run.metrics) == {"accuracy", "macro_f1", "ece"}
     assert len(run.adapted.classes) == 10
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "says"),
+    [
+        ("data", "digitz", "digitz: no such file"),
+        ("data", {"world": {"label": "shap"}}, "world: label: no 'shap'"),
+        ("model", "zoo/vit-mnits", "no model 'vit-mnits' in the zoo"),
+    ],
+)
+def test_what_cannot_be_loaded_says_where_it_is_written(tmp_path, key, wrong, says):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(ONE_STEP | {key: wrong}))
+    for run in (run_recipe, run_arms):
+        with pytest.raises((DataError, ModelError)) as found:
+            run(file)
+        assert str(found.value).startswith(f"{file}: {key}: {says}")
+    given = wrong if key == "model" else {"source": wrong}
+    with pytest.raises((DataError, ModelError)) as found:
+        run_recipe(ONE_STEP, **{key: given})
+    assert str(found.value).startswith(says)
 
 
 def test_a_seed_gives_the_same_run_and_another_seed_another():

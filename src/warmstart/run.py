@@ -10,7 +10,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from . import ingredients, verbs
 from ._verb import verb as _callable_module
 from .adapted import Adapted
-from .data.dataset import Dataset, Splits
+from .data.dataset import DataError, Dataset, Splits
 from .data.load import load_data
 from .engine.calibration import expected_calibration_error
 from .engine.loop import Trace, TrainingFailed
@@ -28,6 +29,7 @@ from .engine.readout import class_scores, labelled
 from .engine.search import Fitted
 from .models import Model, load_model
 from .models.builders import build_model
+from .models.errors import ModelError
 from .recipe import BASE_ARM, Recipe, RecipeError, Step, load_recipe
 from .recipe_sources import arguments
 from .run_record import STEPS, open_record, versions, write_record
@@ -81,8 +83,9 @@ def run_recipe(
     recipe = load_recipe(recipe)
     if overrides:
         recipe = recipe.changed(overrides)
-    source = model if model is not None else recipe.content.model
-    data = data if data is not None else recipe.content.data
+    own_model, own_data = model is None, data is None
+    source = recipe.content.model if own_model else model
+    data = recipe.content.data if own_data else data
     if source is None or data is None:
         missing = "model" if source is None else "data"
         raise RecipeError(f"{recipe.where}: no {missing}: write `{missing}:` in the recipe, or give one to run it with")
@@ -90,8 +93,10 @@ def run_recipe(
     folder = None if out is None else Path(out) / (recipe.name.removeprefix("zoo/") if in_zoo else "")
     main = is_main_process()
     record = open_record(recipe, source, data, seed, folder, main)
-    splits = load_data(**arguments(data))
-    state = _begin(source, splits, seed)
+    with _told_of(recipe, "data", own_data):
+        splits = load_data(**arguments(data))
+    with _told_of(recipe, "model", own_model):
+        state = _begin(source, splits, seed)
     state.out, state.main, state.trackers = Path(out) if in_zoo and out is not None else folder, main, trackers
     if on_progress is not None and main:
         state.report = on_progress
@@ -135,6 +140,17 @@ def run_and_print(recipe: str | Path, arm: str | None = None, **arguments) -> Ru
 def is_main_process() -> bool:
     """False in all but one of the processes that `accelerate launch` starts."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _told_of(recipe: Recipe, key: str, own: bool) -> Iterator[None]:
+    """A fault in what the recipe names says where that is written. own: it is the recipe's, not the caller's."""
+    try:
+        yield
+    except (DataError, ModelError) as error:
+        if not own:
+            raise
+        raise type(error)(f"{recipe.where}: {key}: {error}") from error
 
 
 def _begin(source, splits: Splits, seed: int) -> State:
@@ -252,8 +268,10 @@ def run_arms(
         if done is None:
             known = json.dumps(source, default=str) if not isinstance(source, Splits) else ""
             if known not in loaded:
-                loaded[known] = load_data(**arguments(source))
-            state, seconds, done = _begin(sources[name], loaded[known], seed), {}, 0
+                with _told_of(arm, "data", data is None):
+                    loaded[known] = load_data(**arguments(source))
+            with _told_of(arm, "model", model is None):
+                state, seconds, done = _begin(sources[name], loaded[known], seed), {}, 0
         else:
             state, seconds = _twin(shared[keys[done]][0]), dict(shared[keys[done]][1])
         if on_progress is not None:
