@@ -118,6 +118,14 @@ def test_an_installed_package_adds_an_ingredient(third_party):
         find("predictors", "allways_first")
 
 
+def test_an_entry_point_is_named_after_its_file(third_party, tmp_path):
+    points = tmp_path / "toys-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[warmstart.predictors]\nfirst = always_first:AlwaysFirst\n")
+    ingredients._foreign.cache_clear()
+    with pytest.raises(IngredientError, match="'first' stands in the module always_first: name its entry point after"):
+        find("predictors", "first")
+
+
 def test_an_added_ingredient_is_compared_saved_and_loaded_like_ours(third_party, tmp_path, monkeypatch):
     from toys import save_tiny_bert, write_topics
 

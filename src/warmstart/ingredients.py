@@ -81,7 +81,13 @@ def find(kind: str, name: str) -> type:
         module = importlib.import_module(f"warmstart.{kind}.{name}")
         return getattr(module, class_name(name))
     if name in _foreign(kind):
-        return _foreign(kind)[name].load()
+        cls = _foreign(kind)[name].load()
+        if cls.__module__.rpartition(".")[2] != name:
+            # Checkpoints and records name it by its file, and find it again by its entry point.
+            raise IngredientError(
+                f"{singular(kind)} {name!r} stands in the module {cls.__module__}: name its entry point after its file"
+            )
+        return cls
     raise IngredientError(f"no {singular(kind)} {name!r}{nearest(name, names(kind))}")
 
 
@@ -178,6 +184,11 @@ def split(kind: str, spec) -> tuple[str, dict]:
 def parameters(kind: str, name: str) -> typing.Mapping[str, inspect.Parameter]:
     """The parameters of an ingredient with their annotations and defaults."""
     return signature_of(find(kind, name).__init__)
+
+
+def required(kind: str, name: str) -> list[str]:
+    """The parameters without which it cannot be built."""
+    return [key for key, one in parameters(kind, name).items() if one.default is inspect.Parameter.empty]
 
 
 def singular(kind: str) -> str:
