@@ -74,7 +74,7 @@ def measure_costs() -> None:
         rows = load_data(data).train.take(range(64))
         for name in ingredients.names("tuners"):
             model = load_model(source)
-            if ingredients.find("tuners", name).unfit(model) is not None:
+            if ingredients.required("tuners", name) or ingredients.find("tuners", name).unfit(model) is not None:
                 continue
             tuner = ingredients.build("tuners", name)
             # The states of a frozen prefix are cached in a training; here an update is timed whole.

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 
+from warmstart import ingredients
 from warmstart.data.dataset import Dataset
 from warmstart.models import load_model
 from warmstart.models.libraries import import_timm, import_transformers
 
+NEEDED = {"together": {"together": {"tuners": ["sparse_update", "norm_affine"]}}}
 WORDS = [
     "the",
     "a",
@@ -120,6 +122,11 @@ def tiny_rows(modality: str) -> Dataset:
         images = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels)
         table = pa.table({"image": images, "label": labels})
     return Dataset(table, {modality: modality, "label": "label"}, ("no", "yes"), "tiny")
+
+
+def build_tuner(spec):
+    """A tuner of the sweeps: at its defaults, or with what it cannot be without."""
+    return ingredients.build("tuners", NEEDED.get(spec, spec) if isinstance(spec, str) else spec)
 
 
 def _mobilenet_weights(folder: Path) -> Path:

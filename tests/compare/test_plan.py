@@ -118,9 +118,12 @@ def test_unknown_methods_are_answered_with_the_nearest():
         resolve(["nearest_means"])
 
 
-def test_all_stands_for_every_predictor_and_tuner():
+def test_all_stands_for_every_predictor_and_tuner_that_is_one_by_its_name():
     names = {m.name for m in resolve(["all"])}
     assert {"gda", "logistic", "zero_shot", "lora", "full", "scale_shift"} <= names
+    assert "together" not in names
+    with pytest.raises(DataError, match="together needs tuners: write a recipe"):
+        resolve(["together"])
 
 
 def test_no_methods_at_all_is_an_error():

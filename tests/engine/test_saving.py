@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tiny_models import SENTENCES, tiny_folder, tiny_rows
+from tiny_models import SENTENCES, build_tuner, tiny_folder, tiny_rows
 
 from warmstart import ingredients
 from warmstart.engine.rows import Rows
@@ -21,15 +21,11 @@ TUNERS = ingredients.names("tuners")
 FAMILIES = ("bert", "gpt2", "vit", "clip", "mobilenet")
 
 
-def build(spec):
-    return ingredients.build("tuners", spec)
-
-
 def changed(model: Model, spec) -> Model:
     """A head attached and a tuner applied, every weight that trains moved: what training leaves behind."""
     tower = model.tower()
     model.attach("head", "linear", width=features(model).shape[1], outputs=2)
-    tuner = build(spec)
+    tuner = build_tuner(spec)
     tuner.apply(model)
     model.changes.append({"tune": tuner.describe()})
     torch.manual_seed(3)
@@ -74,7 +70,7 @@ def test_comes_back_as_it_was_and_loads_without_us(tiny, tmp_path, name, family)
     save_model(model, tmp_path / "first")
     folder = shutil.move(tmp_path / "first", tmp_path / "moved")
 
-    again = load_saved(folder, build)
+    again = load_saved(folder, build_tuner)
     assert torch.equal(features(again), features(model))
     assert torch.equal(again.attached["head"].weight, model.attached["head"].weight)
     assert again.source == model.source
@@ -112,7 +108,7 @@ def test_two_changes_at_once_come_back(tiny, tmp_path):
 
     model = changed(changed(tiny("bert"), {"lora": {"rank": 2}}), {"scale_shift": {"noise": 0.02}})
     save_model(model, tmp_path)
-    assert torch.equal(features(load_saved(tmp_path, build)), features(model))
+    assert torch.equal(features(load_saved(tmp_path, build_tuner)), features(model))
     batch = inputs(model)["text"]
     base = import_transformers().AutoModel.from_pretrained(tmp_path / "backbone")
     loaded = peft.PeftModel.from_pretrained(base, tmp_path)
@@ -122,11 +118,11 @@ def test_two_changes_at_once_come_back(tiny, tmp_path):
 def test_a_folded_change_is_saved_as_plain_weights(tiny, tmp_path):
     model = changed(tiny("vit"), "lora")
     before = features(model)
-    build("lora").fold(model)
+    build_tuner("lora").fold(model)
     save_model(model, tmp_path)
     assert not (tmp_path / "adapter_config.json").exists()
     assert not [change for change in model.changes if "tune" in change]
-    torch.testing.assert_close(features(load_saved(tmp_path, build)), before, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(features(load_saved(tmp_path, build_tuner)), before, rtol=1e-5, atol=1e-5)
 
 
 def test_a_second_save_leaves_nothing_of_the_first(tiny, tmp_path):
@@ -135,23 +131,23 @@ def test_a_second_save_leaves_nothing_of_the_first(tiny, tmp_path):
     save_model(model, tmp_path)
     assert not (tmp_path / "backbone").exists()
     assert not (tmp_path / "adapter_model.safetensors").exists()
-    assert torch.equal(features(load_saved(tmp_path, build)), features(model))
+    assert torch.equal(features(load_saved(tmp_path, build_tuner)), features(model))
 
 
 def test_a_loaded_model_can_be_tuned_and_saved_again(tiny, tmp_path):
     save_model(changed(tiny("bert"), "freeze"), tmp_path / "one")
-    model = changed(load_saved(tmp_path / "one", build), "scale_shift")
+    model = changed(load_saved(tmp_path / "one", build_tuner), "scale_shift")
     save_model(model, tmp_path / "two")
-    assert torch.equal(features(load_saved(tmp_path / "two", build)), features(model))
+    assert torch.equal(features(load_saved(tmp_path / "two", build_tuner)), features(model))
 
 
 def test_pooling_and_the_choice_of_towers_come_back(tiny, tmp_path):
     model = tiny("bert")
     model.tower().pool, model.tower().normalize = "last", True
     save_model(model, tmp_path / "bert")
-    assert torch.equal(features(load_saved(tmp_path / "bert", build)), features(model))
+    assert torch.equal(features(load_saved(tmp_path / "bert", build_tuner)), features(model))
     save_model(tiny("clip"), tmp_path / "clip")
-    assert list(load_saved(tmp_path / "clip", build).towers) == ["image"]
+    assert list(load_saved(tmp_path / "clip", build_tuner).towers) == ["image"]
 
 
 def test_sentence_transformers_reads_the_folder(tiny, tmp_path):
@@ -166,7 +162,7 @@ def test_sentence_transformers_reads_the_folder(tiny, tmp_path):
 def test_image_settings_come_back(tiny, tmp_path):
     model = tiny("mobilenet")
     save_model(model, tmp_path)
-    before, after = inputs(model)["image"], inputs(load_saved(tmp_path, build))["image"]
+    before, after = inputs(model)["image"], inputs(load_saved(tmp_path, build_tuner))["image"]
     assert torch.equal(before["pixel_values"], after["pixel_values"])
     processor = import_transformers().AutoImageProcessor.from_pretrained(tmp_path)
     assert (processor.size["height"], list(processor.image_mean)) == (32, [0.485, 0.456, 0.406])
@@ -179,16 +175,16 @@ def test_a_plain_module_comes_back_into_its_architecture(tmp_path):
 
     model = changed(load_model(network()), "scale_shift")
     save_model(model, tmp_path)
-    assert torch.equal(features(load_saved(tmp_path, build, network())), features(model))
+    assert torch.equal(features(load_saved(tmp_path, build_tuner, network())), features(model))
     with pytest.raises(ModelError, match="plain module"):
-        load_saved(tmp_path, build)
+        load_saved(tmp_path, build_tuner)
 
 
 def test_a_folder_that_was_not_saved_is_refused(tmp_path):
     folder = tiny_folder("bert", tmp_path / "bert")
     assert not is_saved(folder)
     with pytest.raises(ModelError, match="no saved model"):
-        load_saved(folder, build)
+        load_saved(folder, build_tuner)
 
 
 def test_tensors_that_do_not_fit_the_specification_are_refused(tiny, tmp_path):
@@ -197,7 +193,7 @@ def test_tensors_that_do_not_fit_the_specification_are_refused(tiny, tmp_path):
     specification["changes"] = [change for change in specification["changes"] if "tune" not in change]
     (tmp_path / "warmstart.json").write_text(json.dumps(specification))
     with pytest.raises(ModelError, match="does not fit"):
-        load_saved(tmp_path, build)
+        load_saved(tmp_path, build_tuner)
 
 
 # What `models.libraries` does for us, for a script that imports peft before warmstart beside a CPU build of torch.

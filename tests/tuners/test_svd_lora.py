@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_rows
+from tiny_models import tiny_folder, tiny_rows
 from torch import nn
 
 from warmstart import ingredients
@@ -199,6 +199,17 @@ def test_calibrates_on_the_rows_that_are_to_be_kept(tiny):
     other = applied(tiny("vit"), rank=2, targets=["ffn.in"], calibration="digits", rows=32)
     first, second = (m.backbone.layers[0].mlp.fc1.up_0 for m in (own, other))
     assert not torch.allclose(first, second)
+
+
+def test_a_tower_that_the_data_does_not_reach_is_oriented_by_the_identity(tmp_path):
+    model = load_model(str(tiny_folder("clip", tmp_path)))
+    seen, unseen = load_model(model.source), load_model(model.source)
+    SvdLora(rank=2).apply(seen, Rows(seen, tiny_rows("image")))
+    SvdLora(rank=2, orientation="identity").apply(unseen, Rows(unseen, tiny_rows("image")))
+    texts = [m.backbone.text_model.encoder.layers[0].mlp.fc1.up_0 for m in (seen, unseen)]
+    images = [m.backbone.vision_model.encoder.layers[0].mlp.fc1.up_0 for m in (seen, unseen)]
+    assert torch.equal(*texts)
+    assert not torch.allclose(*images)
 
 
 def test_says_why_it_does_not_fit():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_rows
+from tiny_models import build_tuner, tiny_rows
 
 from warmstart import ingredients
 from warmstart.engine.cast import Cast
@@ -53,7 +53,7 @@ def features(model) -> torch.Tensor:
 @every_family
 def test_only_what_trains_changes(tiny, name, family):
     # The head starts at zero, and so may what a tuner adds: gradients are behind both after two updates.
-    learner = learner_for(tiny(family), ingredients.build("tuners", name), steps=3)
+    learner = learner_for(tiny(family), build_tuner(name), steps=3)
     model = learner.cast.model
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     trains = {key for key, _ in model.trainable()}
@@ -73,7 +73,7 @@ def test_untrained_change_starts_from_the_pretrained_features(tiny, name, family
         pytest.skip(f"{name} changes what the encoder reads from the start")
     model = tiny(family)
     before = features(model)
-    ingredients.build("tuners", name).apply(model)
+    build_tuner(name).apply(model)
     torch.testing.assert_close(features(model), before, rtol=1e-5, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_untrained_change_starts_from_the_pretrained_features(tiny, name, family
 @every_family
 def test_folding_keeps_outputs_and_leaves_the_plain_architecture(tiny, name, family):
     names = set(tiny(family).backbone.state_dict())
-    tuner = ingredients.build("tuners", name)
+    tuner = build_tuner(name)
     if not tuner.folds:
         pytest.skip(f"{name} has no plain weights to fold into")
     learner, _ = trained(tiny(family), tuner)
@@ -95,7 +95,7 @@ def test_folding_keeps_outputs_and_leaves_the_plain_architecture(tiny, name, fam
 @every_tuner
 @every_family
 def test_blocks_of_the_prefix_keep_their_weights(tiny, name, family):
-    tuner = ingredients.build("tuners", name)
+    tuner = build_tuner(name)
     learner = learner_for(tiny(family), tuner, steps=3)
     tower, depth = learner.cast.model.tower(), tuner.prefix(learner.cast.model)
     before = [fingerprint(block) for block in tower.blocks]
@@ -109,7 +109,7 @@ def test_blocks_of_the_prefix_keep_their_weights(tiny, name, family):
 @every_tuner
 @every_family
 def test_training_from_cached_states_equals_training_without(tiny, name, family):
-    tuner, uncached = ingredients.build("tuners", name), ingredients.build("tuners", name)
+    tuner, uncached = build_tuner(name), build_tuner(name)
     uncached.prefix = lambda model: 0
     if tuner.prefix(tiny(family)) == 0:
         pytest.skip(f"{name} caches nothing on {family}")
@@ -123,7 +123,7 @@ def test_training_from_cached_states_equals_training_without(tiny, name, family)
 
 @every_tuner
 def test_applied_a_second_time_goes_on_from_where_it_was(tiny, name):
-    tuner = ingredients.build("tuners", name)
+    tuner = build_tuner(name)
     learner, _ = trained(tiny("bert"), tuner)
     model = learner.cast.model
     trains, before = [key for key, _ in model.trainable()], features(model)
@@ -134,7 +134,7 @@ def test_applied_a_second_time_goes_on_from_where_it_was(tiny, name):
 
 @every_tuner
 def test_a_trial_leaves_no_trace(tiny, name):
-    learner = learner_for(tiny("bert"), ingredients.build("tuners", name))
+    learner = learner_for(tiny("bert"), build_tuner(name))
     before = fingerprint(learner.cast.model)
     with learner.trial():
         train(learner)

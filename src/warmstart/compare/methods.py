@@ -22,23 +22,32 @@ class Method:
 
 
 def resolve(names: Sequence[str] | None) -> list[Method]:
-    """The methods asked for, after the floors. `all` stands for every predictor and tuner there is.
+    """The methods asked for, after the floors. `all` stands for every predictor and tuner that needs no arguments.
 
-    Raises DataError, with the nearest name, for a name that is no predictor, tuner or recipe.
+    Raises DataError, with the nearest name, for a name that is no predictor, tuner or recipe, and for one that needs
+    arguments.
     """
     if names is not None and not names:
         raise DataError("no methods: name some with commas between, or all; see `warmstart list`")
     asked: list[str] = []
     for name in QUICK if names is None else names:
-        asked += [*ingredients.names("predictors"), *ingredients.names("tuners")] if name == "all" else [name]
+        asked += _every() if name == "all" else [name]
     found = [Method(name, "floor") for name in floors.NAMES]
     found += [_method(name) for name in dict.fromkeys(asked) if name not in floors.NAMES]
     return found
 
 
+def _every() -> list[str]:
+    kinds = ("predictors", "tuners")
+    return [name for kind in kinds for name in ingredients.names(kind) if not ingredients.required(kind, name)]
+
+
 def _method(name: str) -> Method:
     kind = ingredients.kind_of(name, ("predictors", "tuners"))
     if kind is not None:
+        missing = ingredients.required(kind, name)
+        if missing:
+            raise DataError(f"{name} needs {', '.join(missing)}: write a recipe that gives them and compare that")
         return Method(name, ingredients.singular(kind))
     from ..recipe import recipe_names
 

@@ -40,17 +40,6 @@ class SparselyTuned(Wrapped):
         self.shapes = {name: parameter.shape for name, parameter in core.named_parameters(recurse=False)}
 
     @property
-    def core(self) -> nn.Module:
-        """The layer itself, below all wrappers."""
-        return innermost(BASE, self.base_layer)[1]
-
-    @property
-    def prefix(self) -> str:
-        """Before the names of the layer's parameters, seen from `base_layer`: wrappers may come between them later."""
-        path = innermost(BASE, self.base_layer)[0].removeprefix(BASE).lstrip(".")
-        return f"{path}." if path else ""
-
-    @property
     def is_changed(self) -> bool:
         """Whether there is anything that may change."""
         return len(self.index) > 0 or len(self.down) > 0

@@ -43,6 +43,16 @@ class Target:
         self.tower.module.set_submodule(self.path, module)
         self.module = module
 
+    def take_out(self, wrapper: nn.Module) -> None:
+        """Leave the other wrappers of the layer where they are."""
+        if self.module is wrapper:
+            self.put(wrapper.base_layer)
+            return
+        outer = self.module
+        while outer.base_layer is not wrapper:
+            outer = outer.base_layer
+        outer.base_layer = wrapper.base_layer
+
 
 def targets(model: Model, patterns: Sequence[str], pointwise: bool = False, embeddings: bool = False) -> list[Target]:
     """Every layer that is meant, once.

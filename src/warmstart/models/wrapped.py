@@ -29,6 +29,17 @@ class Wrapped(nn.Module):
         super().__init__()
         self.base_layer = base_layer
 
+    @property
+    def core(self) -> nn.Module:
+        """The layer itself, below all wrappers."""
+        return innermost(BASE, self.base_layer)[1]
+
+    @property
+    def prefix(self) -> str:
+        """Before the names of the layer's parameters, seen from `base_layer`: wrappers may come between them later."""
+        path = innermost(BASE, self.base_layer)[0].removeprefix(BASE).lstrip(".")
+        return f"{path}." if path else ""
+
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         for name in self.sized:
             saved = state_dict.get(prefix + name)

@@ -124,7 +124,11 @@ class ChannelSubset(Tuner):
 
         named = {str(i): block.reader for i, block in enumerate(blocks)}
         read_layer_inputs(model, data, named, self.rows, note)
-        return [sums[str(i)].view(block.units, -1).sum(1) for i, block in enumerate(blocks)]
+        # The blocks of a tower that the data does not reach read nothing.
+        return [
+            sums[str(i)].view(block.units, -1).sum(1) if str(i) in sums else torch.zeros(block.units)
+            for i, block in enumerate(blocks)
+        ]
 
     @torch.no_grad()
     def fold(self, model: Model) -> None:

@@ -38,7 +38,10 @@ class ScaleShift(Tuner):
         self.noise = noise
 
     def apply(self, model: Model, data: Rows | None = None) -> None:
-        """Layers that are scaled already go on with the scale and shift that they have."""
+        """Layers that are scaled already go on with the scale and shift that they have.
+
+        Raises ModelError for a norm that carries another change.
+        """
         model.freeze()
         for tower in model.towers.values():
             for path, layer in tower.linears() + tower.norms():
@@ -46,6 +49,8 @@ class ScaleShift(Tuner):
                     core = innermost(path, layer)[1]
                     if not _follows_weight(core):
                         continue
+                    if is_norm(core) and is_wrapper(layer):
+                        raise ModelError(f"{path}: fold the other change of this norm before scale_shift")
                     layer = (_ScaledNorm if is_norm(core) else _ScaledOutput)(layer, core, self.noise)
                     tower.module.set_submodule(path, layer)
                 for parameter in layer.parameters(recurse=False):
@@ -54,6 +59,8 @@ class ScaleShift(Tuner):
     @torch.no_grad()
     def fold(self, model: Model) -> None:
         """Raises ModelError where a layer carries another change that was not folded before."""
+        if any(is_wrapper(m) and isinstance(m.base_layer, _Scaled) for m in model.modules()):
+            raise ModelError("fold what stands around the layers of scale_shift before scale_shift")
         scaled = [
             (tower, path, layer)
             for tower in model.towers.values()

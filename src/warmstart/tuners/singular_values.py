@@ -88,7 +88,7 @@ class SingularValues(Tuner):
             wrapper = target.wrapper(_Spectrum)
             if wrapper is not None:
                 target.layer.weight += wrapper.change()
-                target.put(target.layer)
+                target.take_out(wrapper)
         model.forget({"tune": self.describe()})
 
     @classmethod
@@ -121,11 +121,11 @@ class _Spectrum(Wrapped):
         # Small beside the weight, and lost in half precision.
         with torch.autocast(self.left.device.type, enabled=False):
             difference = (self.values - 1) * self.start if self.multiplicative else self.values - self.start
-            return as_weight((self.left * difference) @ self.right, self.base_layer)
+            return as_weight((self.left * difference) @ self.right, self.core)
 
     def forward(self, *args, **kwargs) -> Tensor:
-        weight = self.base_layer.weight + self.change()
-        return functional_call(self.base_layer, {"weight": weight}, args, kwargs)
+        weights = {f"{self.prefix}weight": self.core.weight + self.change()}
+        return functional_call(self.base_layer, weights, args, kwargs)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         saved = state_dict.get(prefix + "start")

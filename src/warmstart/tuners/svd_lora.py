@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ..data.load import load_data
 from ..engine.layer_inputs import read_layer_inputs
 from ..engine.rows import Rows
-from ..models import Model
+from ..models import Model, ModelError
 from ..models.layers import is_convolution
 from ..models.targets import EVERY_LINEAR, Target, as_weight, matrix_of, targets
-from ..models.wrapped import Wrapped
+from ..models.wrapped import Wrapped, is_wrapper
 from . import Tuner
 
 _ORIENTATIONS, _ENDS = ("covariance", "diagonal", "identity"), ("top", "bottom")
@@ -37,9 +37,10 @@ class SvdLora(Tuner):
     orientation: C in full, its diagonal alone, or the identity: PiSSA (top), MiLoRA (bottom).
     calibration: what `load_data` takes, rows of what is to be kept; None for the rows to train on. rows: how many.
     targets: part names; linear layers and 1 x 1 convolutions of the blocks where the encoder's parts are not known.
-    Without data (a checkpoint's replay) the adapter waits for its tensors.
+    Without data (a checkpoint's replay) the adapter waits for its tensors. A layer that the data does not reach (the
+    other tower of a dual encoder) is oriented by the identity.
     Raises ValueError for a rank, orientation or end that means nothing; LookupError for a part that a known encoder
-    does not have.
+    does not have; ModelError for a layer that carries another change.
     Source: Yang et al. 2024 (arXiv 2406.05223); Meng et al. 2024 (arXiv 2404.02948) and Wang et al. 2024
     (arXiv 2406.09044) for the identity, Yuan et al. 2023 (arXiv 2312.05821) for the diagonal.
     Differs from the papers: the residual is kept as W and B_0 A_0; the decomposition is in float64; diagonal C is the
@@ -71,37 +72,37 @@ class SvdLora(Tuner):
         """Layers that have such an adapter already go on with it."""
         found = targets(model, self.targets, pointwise=True)
         fresh = [target for target in found if target.wrapper(_Adapted) is None]
-        parts = {}
-        if data is not None and fresh:
-            seconds = self._second_moments(model, data, fresh)
-            parts = {target.path: [self._start(w, seconds[target.path]) for w in _pieces(target)] for target in fresh}
-        model.freeze()
         for target in fresh:
-            adapter = _Adapted(target.module, target.layer, target.rows, self.rank)
-            for i, (up, down) in enumerate(parts.get(target.path, [])):
-                adapter.begin(i, up, down)
+            if is_wrapper(target.module):
+                raise ModelError(f"{target.path}: fold the other change of this layer before svd_lora")
+        moments = self._second_moments(model, data, fresh) if data is not None else {}
+        model.freeze()
+        for i, target in enumerate(fresh):
+            adapter = _Adapted(target.layer, target.rows, self.rank)
+            for piece, weight in enumerate(_pieces(target) if data is not None else []):
+                adapter.begin(piece, *self._start(weight, moments.get(str(i))))
             target.put(adapter)
         for target in found:
             for parameter in target.wrapper(_Adapted).parameters(recurse=False):
                 parameter.requires_grad_(True)
 
     @torch.no_grad()
-    def _second_moments(self, model: Model, data: Rows, fresh: list[Target]) -> dict[str, Tensor | None]:
-        """path -> X^T X / N, float64; None where the inputs do not matter."""
-        if self.orientation == "identity":
-            return dict.fromkeys([target.path for target in fresh])
+    def _second_moments(self, model: Model, data: Rows, fresh: list[Target]) -> dict[str, Tensor]:
+        """Number of the layer -> X^T X / N, float64; none where inputs do not matter, or the layer reads none."""
+        if self.orientation == "identity" or not fresh:
+            return {}
         if self.calibration is not None:
             data = Rows(model, load_data(self.calibration).train)
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
 
-        def note(path: str, x: Tensor) -> None:
+        def note(name: str, x: Tensor) -> None:
             x = x.double()
-            sums[path] = sums.get(path, 0) + x.T @ x
-            counts[path] = counts.get(path, 0) + len(x)
+            sums[name] = sums.get(name, 0) + x.T @ x
+            counts[name] = counts.get(name, 0) + len(x)
 
-        read_layer_inputs(model, data, {target.path: target.layer for target in fresh}, self.rows, note)
-        return {path: total / counts[path] for path, total in sums.items()}
+        read_layer_inputs(model, data, {str(i): target.layer for i, target in enumerate(fresh)}, self.rows, note)
+        return {name: total / counts[name] for name, total in sums.items()}
 
     @torch.no_grad()
     def _start(self, weight: Tensor, second: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -113,7 +114,7 @@ class SvdLora(Tuner):
         return left[:, kept] * roots, roots.unsqueeze(1) * right[kept]
 
     def _orientation(self, second: Tensor | None) -> Tensor | None:
-        return second.diag().diag() if self.orientation == "diagonal" else second
+        return second.diag().diag() if second is not None and self.orientation == "diagonal" else second
 
     @torch.no_grad()
     def fold(self, model: Model) -> None:
@@ -121,7 +122,7 @@ class SvdLora(Tuner):
             adapter = target.wrapper(_Adapted)
             if adapter is not None:
                 target.layer.weight += as_weight(adapter.change(), target.layer)
-                _take_out(target, adapter)
+                target.take_out(adapter)
         model.forget({"tune": self.describe()})
 
     @classmethod
@@ -160,22 +161,11 @@ def _pieces(target: Target) -> list[Tensor]:
     return [matrix_of(target.layer)[start:stop] for start, stop in target.rows]
 
 
-def _take_out(target: Target, adapter: nn.Module) -> None:
-    """Leave the other wrappers of the layer where they are."""
-    if target.module is adapter:
-        target.put(adapter.base_layer)
-        return
-    outer = target.module
-    while outer.base_layer is not adapter:
-        outer = outer.base_layer
-    outer.base_layer = adapter.base_layer
-
-
 class _Adapted(Wrapped):
     """up_i (m_i, r), down_i (r, n): B and A of every part; start_up_i, start_down_i: as they started, 0 before that."""
 
-    def __init__(self, base_layer: nn.Module, layer: nn.Module, rows: list[tuple[int, int]], rank: int):
-        super().__init__(base_layer)
+    def __init__(self, layer: nn.Module, rows: list[tuple[int, int]], rank: int):
+        super().__init__(layer)
         self.rows, self.height, width = rows, len(matrix_of(layer)), matrix_of(layer).shape[1]
         self.steps = layer.stride if is_convolution(layer) else None
         for i, (start, stop) in enumerate(rows):

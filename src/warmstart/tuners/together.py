@@ -20,12 +20,15 @@ class Together(Tuner):
     w trains where any of them trains it. MAM (mix-and-match) is a prefix in attention beside a parallel adapter.
 
     tuners: applied, and folded, in this order: one that wraps what others changed (scale_shift; soft prompts, which
-        wrap whole blocks) goes last. None of them: the head alone trains.
+        wrap whole blocks) goes last.
+    Raises ValueError where there are none.
     Source: combinations as in He et al. 2021 (arXiv 2110.04366).
     """
 
-    def __init__(self, tuners: list[Tuner] | None = None):
-        self.tuners: Sequence[Tuner] = tuple(tuners or ())
+    def __init__(self, tuners: list[Tuner]):
+        if not tuners:
+            raise ValueError("together needs tuners: write `together: {tuners: [lora, norm_affine]}`")
+        self.tuners: Sequence[Tuner] = tuple(tuners)
 
     @property
     def folds(self) -> bool:
@@ -58,4 +61,4 @@ class Together(Tuner):
         model.forget({"tune": self.describe()})
 
     def prefix(self, model: Model) -> int:
-        return min((tuner.prefix(model) for tuner in self.tuners), default=model.blocks_below(0))
+        return min(tuner.prefix(model) for tuner in self.tuners)
