@@ -49,7 +49,7 @@ def table() -> str:
 def quality(card: dict) -> str:
     """The numbers by which a member of the zoo is judged, as measured when it was made."""
     shown = {name: value for name, value in card["quality"].items() if name.rpartition(".")[2] in _SHOWN}
-    return ", ".join(f"{name} {value:.3g}" for name, value in shown.items()) or str(card["quality"].get("what", ""))
+    return ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
 
 
 def write_card(run, record: dict, folder: Path | None) -> None:

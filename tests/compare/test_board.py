@@ -110,6 +110,14 @@ def test_summary_recommends_the_cheapest_equivalent_at_the_largest_shots():
     assert "Pretraining helped: tfidf" in board.verdict
 
 
+def test_of_equals_a_floor_is_the_last_to_be_recommended():
+    board, predictions = run([("tfidf", 5, 1.0, 1), ("knn", 5, 1.0, 1)], partial=False)
+    for row in board.rows:
+        row.trainable_parameters = 0 if row.floor else 10
+    board.summarize(predictions)
+    assert board.recommended.method == "knn"
+
+
 def test_a_floor_that_is_not_beaten_is_recommended_and_the_verdict_says_so():
     board, predictions = run([("majority", 5, 0.8, 0), ("tfidf", 5, 0.8, 0.2), ("lora", 5, 0.8, 30)])
     board.summarize(predictions)

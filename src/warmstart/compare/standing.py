@@ -73,7 +73,8 @@ class Standing:
             cell.labels,
             cell.predictions,
             self.seconds,
-            self.parameters,
+            # Of methods that are equal in all else, a floor is the last to choose.
+            np.where(self.floors, np.inf, self.parameters),
             cell.present,
             self.majority,
             self.metric,
