@@ -43,7 +43,8 @@ def show(name: str, claims: str | Path = "claims") -> str:
 def show_recipe(name: str, claims: str | Path = "claims") -> str:
     """The recipe as YAML, complete: it runs as it is printed. Comments tell of its card and its verdicts."""
     recipe = load_recipe(name)
-    steps = {key: complete_step(recipe.document["steps"][key]) for key in recipe.steps}
+    # A step that is left out stays, since an arm or a real set may put one in its place.
+    steps = {key: step and complete_step(step) for key, step in recipe.document["steps"].items()}
     text = dump(recipe.document | {"steps": steps, "seeds": recipe.content.seeds})
     comments = [recipe_summary(name), str(cards().get(recipe.content.card, "")), *_verdicts(recipe, Path(claims))]
     return "".join(f"# {line}\n" for line in comments if line) + text.rstrip()
@@ -57,7 +58,7 @@ def complete_step(step: dict | str) -> dict:
     function, arguments = verbs.find(verb), verbs.arguments(verb, value)
     found = complete_arguments(function, arguments)
     if isinstance(arguments.get("steps"), dict):
-        found["steps"] = {key: complete_step(inner) for key, inner in arguments["steps"].items() if inner is not None}
+        found["steps"] = {key: inner and complete_step(inner) for key, inner in arguments["steps"].items()}
     takes_all = len(ingredients.signature_of(function)) == 1
     return {verb: next(iter(found.values())) if takes_all else found, **keep}
 
