@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 
@@ -88,3 +89,16 @@ def top_two_blocks(model):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(any(part in name for part in ("layer.4.", "layer.5.", "pooler", "classifier")))
     return model
+
+
+def main() -> None:
+    """Trainer at its defaults on five labels a class, and its accuracy, as a process of its own."""
+    from .work import five_shots
+
+    train, test = five_shots()
+    found, tokenizer, _ = trainer(train)
+    print(json.dumps({"accuracy": trainer_accuracy(found, tokenizer, test)}))
+
+
+if __name__ == "__main__":
+    main()
