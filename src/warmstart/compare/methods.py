@@ -10,6 +10,7 @@ from ..data.dataset import DataError
 from . import floors
 
 CLOSED_FORM = ("nearest_mean", "knn", "ridge", "logistic", "gda", "feature_cache", "zero_shot")
+KINDS = ("predictors", "tuners")
 QUICK = (*CLOSED_FORM, "linear_head", "freeze", "lora", "full")
 
 
@@ -38,12 +39,11 @@ def resolve(names: Sequence[str] | None) -> list[Method]:
 
 
 def _every() -> list[str]:
-    kinds = ("predictors", "tuners")
-    return [name for kind in kinds for name in ingredients.names(kind) if not ingredients.required(kind, name)]
+    return [name for kind in KINDS for name in ingredients.names(kind) if not ingredients.required(kind, name)]
 
 
 def _method(name: str) -> Method:
-    kind = ingredients.kind_of(name, ("predictors", "tuners"))
+    kind = ingredients.kind_of(name, KINDS)
     if kind is not None:
         missing = ingredients.required(kind, name)
         if missing:
@@ -54,5 +54,5 @@ def _method(name: str) -> Method:
     recipes = recipe_names()
     if name in recipes:
         return Method(name, "recipe")
-    known = [*ingredients.names("predictors"), *ingredients.names("tuners"), *recipes]
+    known = [*(name for kind in KINDS for name in ingredients.names(kind)), *recipes]
     raise DataError(f"no method {name!r}{ingredients.nearest(name, known)}; see `warmstart list`")
